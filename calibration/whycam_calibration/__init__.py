@@ -1,0 +1,1 @@
+"""Calibration of whycam bundles: precision and thresholds from real footage."""

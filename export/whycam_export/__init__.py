@@ -1,0 +1,1 @@
+"""The workstation side of whycam: training and export."""

@@ -1,0 +1,1 @@
+"""The subcommands that the workstation adds to `whycam`: a file each."""

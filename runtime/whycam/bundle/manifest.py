@@ -1,0 +1,116 @@
+"""The schema of `manifest.json`: what a bundle is, shared by the exporter that writes it and the device that reads it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA = "whycam.bundle/1"
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Part(BaseModel):
+    """A part of the manifest: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Window(Part):
+    """The sliding window over frames."""
+
+    frames: int = Field(ge=1, description="T: frames in a window")
+    frame_interval: float = Field(gt=0, description="seconds between two frames of a window")
+    max_gap: float = Field(gt=0, description="seconds without a frame after which the window starts anew (cold)")
+
+
+class FrameSize(Part):
+    """The size that frames are resized to before the network, in pixels."""
+
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+
+class CamLayer(Part):
+    """The layer whose maps the explanations weigh."""
+
+    name: str
+    channels: int = Field(ge=1)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+
+class StateTensor(Part):
+    """One state tensor of `step.onnx`: input `NAME`, output `NAME_next`, f32 [N, *shape], zero at the start."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Step(Part):
+    """The sliding window in constant depth, or why the head does not allow it."""
+
+    available: bool
+    states: tuple[StateTensor, ...] = ()
+    reason: str | None = Field(default=None, description="why there is no step graph: the runtime re-runs the window")
+
+
+class FileEntry(Part):
+    """A file of the bundle."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Parity(Part):
+    """How far the graphs are from Keras, measured at export; the worst of all frames tried."""
+
+    frames: int = Field(description="frames compared")
+    features: float = Field(description="largest error of features over the largest feature")
+    scores: float = Field(description="largest absolute error of scores")
+    heatmaps: float = Field(description="largest error of Grad-CAM maps over the window's maximum")
+    step: float | None = Field(default=None, description="largest absolute difference of scores, step against head")
+
+
+class Manifest(Part):
+    """All that a device must know of a model."""
+
+    schema_version: Literal["whycam.bundle/1"] = Field(default=SCHEMA, alias="schema")
+    name: str
+    version: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    normal: str = Field(description="the class that is no anomaly")
+    window: Window
+    input: FrameSize
+    features: int = Field(ge=1, description="F: features of a frame")
+    cam: CamLayer
+    step: Step
+    thresholds: dict[str, Fraction] = Field(description="score at which an anomalous class raises an alert")
+    precisions: dict[str, str] = Field(description="precision -> file of the feature extractor; `fp32` is always there")
+    parity: Parity
+    provenance: dict[str, Any] = Field(description="where the model comes from: files, versions, options, time")
+    files: dict[str, FileEntry]
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Manifest:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes are not distinct")
+        if self.normal not in self.classes:
+            raise ValueError(f"normal class '{self.normal}' is not among the classes")
+        anomalous = [name for name in self.classes if name != self.normal]
+        if sorted(self.thresholds) != sorted(anomalous):
+            raise ValueError("thresholds must name each class but the normal one")
+        if "fp32" not in self.precisions:
+            raise ValueError("precisions lack fp32")
+        missing = sorted(set(self.precisions.values()) - set(self.files))
+        if missing:
+            raise ValueError(f"precisions name files that are not in the bundle: {', '.join(missing)}")
+        return self
+
+    @property
+    def anomalies(self) -> tuple[str, ...]:
+        """The classes but the normal one, in the model's order."""
+        return tuple(name for name in self.classes if name != self.normal)

@@ -1,0 +1,82 @@
+"""A bundle on disk: reading it, checking its hashes, writing its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from whycam.bundle.manifest import FileEntry, Manifest
+from whycam.errors import BundleError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle directory whose manifest has been read; its files are checked when they are used."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Bundle:
+        """Read the manifest of the bundle at `path`.
+
+        Raises BundleError where there is no bundle, or its manifest is damaged or of another schema.
+        """
+        directory = Path(path)
+        if not directory.is_dir():
+            raise BundleError(f"{directory}: no such bundle (a directory that `whycam export` wrote)")
+        try:
+            text = (directory / MANIFEST).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise BundleError(f"{directory}: not a bundle, it has no {MANIFEST}; export the model again") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{directory / MANIFEST}: cannot be read ({error})") from error
+        return cls(directory, _parse(directory / MANIFEST, text))
+
+    def file(self, name: str) -> Path:
+        """The path of the bundle's file `name`, its SHA-256 checked.
+
+        Raises BundleError where the manifest does not name it, or it is missing or has been changed.
+        """
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise BundleError(f"{self.path}: the manifest names no file '{name}'; export the model again")
+        path = self.path / name
+        if not path.is_file():
+            raise BundleError(f"{path}: missing from the bundle; copy or export the bundle again")
+        if file_entry(path) != entry:
+            raise BundleError(f"{path}: damaged, its SHA-256 is not the manifest's; copy or export the bundle again")
+        return path
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Size and SHA-256 of the file at `path`."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return FileEntry(sha256=digest.hexdigest(), bytes=path.stat().st_size)
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write `manifest` into the bundle at `directory`, whole or not at all."""
+    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=2) + "\n"
+    draft = directory / f"{MANIFEST}.part"
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(directory / MANIFEST)
+
+
+def _parse(path: Path, text: str) -> Manifest:
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleError(f"{path}: {where}: {first['msg']}; export the model again with this version") from None

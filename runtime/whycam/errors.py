@@ -1,0 +1,26 @@
+"""What whycam raises for bad input: one line that names the thing, what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class WhycamError(Exception):
+    """The base of all errors that are the input's fault; the command line prints them and exits with status 2."""
+
+
+class BundleError(WhycamError, ValueError):
+    """A bundle that is missing, damaged or of another schema."""
+
+
+class SourceError(WhycamError, OSError):
+    """A video or camera that cannot be opened or read."""
+
+
+class InputError(WhycamError, ValueError):
+    """An argument outside what is possible: an unknown class, a time beyond the video, a frame of the wrong type."""
+
+
+class MissingDependencyError(WhycamError, ImportError):
+    """An optional library that is not installed; the message holds the exact install line."""
+
+    def __init__(self, library: str, install: str) -> None:
+        super().__init__(f"{library} is not installed: run `{install}`")
