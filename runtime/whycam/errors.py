@@ -20,7 +20,8 @@ class InputError(WhycamError, ValueError):
 
 
 class MissingDependencyError(WhycamError, ImportError):
-    """An optional library that is not installed; the message holds the exact install line."""
+    """An optional library that is not installed, or does not load; the message holds the exact install line."""
 
-    def __init__(self, library: str, install: str) -> None:
-        super().__init__(f"{library} is not installed: run `{install}`")
+    def __init__(self, library: str, install: str, reason: str | None = None) -> None:
+        wrong = "is not installed" if reason is None else f"does not load ({reason})"
+        super().__init__(f"{library} {wrong}: run `{install}`")

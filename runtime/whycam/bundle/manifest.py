@@ -1,4 +1,4 @@
-"""The schema of `manifest.json`: what a bundle is, shared by the exporter that writes it and the device that reads it."""
+"""The schema of `manifest.json`: what a bundle is, shared by the exporter that writes it and the device that reads."""
 
 from __future__ import annotations
 

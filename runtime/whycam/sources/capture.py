@@ -1,0 +1,61 @@
+"""OpenCV's capture: opened quietly, with a deadline, read frame by frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whycam.libraries import OPENCV, needs
+
+if TYPE_CHECKING:
+    import cv2
+
+Backend = Literal["FFMPEG", "GSTREAMER", "V4L2"]
+
+# FFmpeg's AV_LOG_QUIET. OpenCV reads the variable at its first capture: a user's own setting stands.
+_QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def open_capture(place: str, backend: Backend, options: Sequence[int] = ()) -> cv2.VideoCapture | None:
+    """OpenCV's capture of `place`, or None where it does not open; nothing is written to stderr.
+
+    Raises MissingDependencyError without OpenCV.
+    """
+    with needs(OPENCV):
+        import cv2
+    os.environ.setdefault(*_QUIET)
+    with _opencv_silent():
+        try:
+            capture = cv2.VideoCapture(place, getattr(cv2, f"CAP_{backend}"), list(options))
+        except cv2.error:
+            return None
+        if not capture.isOpened():
+            capture.release()
+            return None
+        return capture
+
+
+def read_image(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+    """The capture's next picture, uint8 [H, W, 3] BGR, or None at its end."""
+    with _opencv_silent():
+        found, image = capture.read()
+    if not found or image is None:
+        return None
+    return np.asarray(image, dtype=np.uint8)
+
+
+@contextmanager
+def _opencv_silent() -> Iterator[None]:
+    # OpenCV complains on the process's stderr; callers raise an error that says more.
+    from cv2.utils import logging
+
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)

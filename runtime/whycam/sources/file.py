@@ -1,0 +1,94 @@
+"""Video files: every frame, at the time that the container gives it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whycam.errors import SourceError
+from whycam.sources.capture import open_capture, read_image
+from whycam.sources.frame import Frame
+
+if TYPE_CHECKING:
+    import cv2
+
+log = logging.getLogger(__name__)
+
+FALLBACK_FPS = 25.0
+"""Taken for a file that has neither time stamps nor a frame rate."""
+
+_SHORTFALL = 0.02
+"""Containers without a frame count have it guessed from their length: a smaller shortfall says nothing."""
+
+
+def open_file(path: Path) -> Generator[Frame, None, None]:
+    """The frames of the video at `path`, times in seconds from its start.
+
+    A frame whose time stamp is missing, or not after the one before, is placed one frame period after it. A file that
+    breaks off before the number of frames that its container announces yields what can be decoded, then logs one
+    warning.
+
+    Raises SourceError at once where the file is missing, empty or no video with a decodable frame.
+    """
+    if not path.exists():
+        raise SourceError(f"{path}: no such file")
+    if path.is_dir():
+        raise SourceError(f"{path}: a directory, not a video file")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    if empty:
+        raise SourceError(f"{path}: the file is empty; copy or record it again")
+
+    capture = open_capture(str(path), "FFMPEG")
+    first = None if capture is None else read_image(capture)
+    if capture is None or first is None:
+        raise SourceError(f"{path}: not a video that can be decoded; check that it plays, or record it again")
+    return _frames(path, capture, first)
+
+
+def announced_frames(path: Path) -> int | None:
+    """How many frames the container of the video at `path` announces; None where it does not say."""
+    capture = open_capture(str(path), "FFMPEG")
+    return None if capture is None else _announced(capture)
+
+
+def _announced(capture: cv2.VideoCapture) -> int | None:
+    import cv2
+
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if math.isfinite(count) and count > 0 else None
+
+
+def _frames(path: Path, capture: cv2.VideoCapture, first: NDArray[np.uint8]) -> Generator[Frame, None, None]:
+    import cv2
+
+    try:
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        period = 1 / fps if math.isfinite(fps) and fps > 0 else 1 / FALLBACK_FPS
+        announced = _announced(capture)
+        image: NDArray[np.uint8] | None = first
+        count, time = 0, -math.inf
+        while image is not None:
+            stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if count == 0:
+                time = stamp if math.isfinite(stamp) and stamp >= 0 else 0.0
+            else:
+                time = stamp if math.isfinite(stamp) and stamp > time else time + period
+            yield Frame(image, time)
+            count += 1
+            image = read_image(capture)
+        if announced is not None and count < announced - max(1.0, _SHORTFALL * announced):
+            log.warning(
+                "%s: %d of %d frames could be decoded; the file is damaged or incomplete", path, count, announced
+            )
+    finally:
+        capture.release()

@@ -1,0 +1,68 @@
+"""Network cameras over RTSP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+from whycam.errors import SourceError
+from whycam.libraries import OPENCV, needs
+from whycam.sources.capture import open_capture
+from whycam.sources.frame import Frame
+from whycam.sources.live import live_frames
+
+OPEN_SECONDS = 10.0
+"""How long a camera may take to answer."""
+READ_SECONDS = 10.0
+"""How long a camera may send nothing."""
+
+# UDP loses packets, and a lost packet smears the picture until the next key frame.
+_TCP = ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+
+
+def open_rtsp(url: str) -> Generator[Frame, None, None]:
+    """The frames of the camera at `url`, over TCP, times in seconds since the epoch, as they arrive.
+
+    `OPENCV_FFMPEG_CAPTURE_OPTIONS` in the environment replaces the choice of TCP.
+
+    Raises SourceError where the camera does not answer within OPEN_SECONDS, refuses or gives no picture, and later
+    when it sends nothing for READ_SECONDS. No message holds the credentials in `url`.
+    """
+    with needs(OPENCV):
+        import cv2
+    name = without_credentials(url)
+    limits = (
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_SECONDS * 1000)),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(READ_SECONDS * 1000)),
+    )
+    with _default_setting(*_TCP):
+        capture = open_capture(url, "FFMPEG", limits)
+    if capture is None:
+        raise SourceError(
+            f"{name}: no camera answers there (waited up to {OPEN_SECONDS:g} s); "
+            "check address, path, user name and password"
+        )
+    return live_frames(name, capture)
+
+
+def without_credentials(url: str) -> str:
+    """`url` without user name, password and query, which may hold a password too, as messages show it."""
+    scheme, separator, rest = url.partition("://")
+    # The last @ counts, wherever it stands: a password may hold unescaped @, / and ?.
+    rest = rest.rpartition("@")[2]
+    for mark in "?#":
+        rest = rest.partition(mark)[0]
+    return f"{scheme}{separator}{rest}"
+
+
+@contextmanager
+def _default_setting(variable: str, value: str) -> Iterator[None]:
+    if variable in os.environ:
+        yield
+        return
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        del os.environ[variable]

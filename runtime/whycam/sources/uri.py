@@ -1,0 +1,60 @@
+"""From a URI to frames."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from whycam.errors import SourceError
+from whycam.sources.csi import open_csi
+from whycam.sources.file import open_file
+from whycam.sources.frame import Frame
+from whycam.sources.rtsp import open_rtsp, without_credentials
+from whycam.sources.v4l2 import open_v4l2
+
+FORMS = "a video file's path, file://PATH, rtsp://HOST/PATH, v4l2:/dev/video0 or csi://0"
+
+
+def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
+    """The frames of a video file or a camera, in order, each with its time.
+
+    `uri` is a path or `file://PATH` (times in seconds from the file's start), or `rtsp://...`, `v4l2:/dev/video0` or
+    `csi://0` (times in seconds since the epoch).
+
+    Raises SourceError at once, not at the first frame, where the source cannot be opened or gives no frame; a live
+    source raises it also when its frames stop. Raises MissingDependencyError without OpenCV.
+
+    >>> for frame in open_source("fight.mp4"):  # doctest: +SKIP
+    ...     print(frame.time, frame.image.shape)
+    """
+    if not isinstance(uri, str):
+        return open_file(Path(uri))
+    if uri.startswith("v4l2:"):
+        return open_v4l2(uri.removeprefix("v4l2:").removeprefix("//"))
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
+    if scheme is None:
+        if not uri:
+            raise SourceError(f"no source named; give {FORMS}")
+        return open_file(Path(uri))
+    match scheme[1].lower():
+        case "file":
+            return open_file(Path(_path(uri)))
+        case "rtsp" | "rtsps":
+            return open_rtsp(uri)
+        case "csi":
+            return open_csi(uri.partition("://")[2].strip("/"))
+        case other:
+            raise SourceError(f"{without_credentials(uri)}: no source of kind '{other}'; give {FORMS}")
+
+
+def _path(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise SourceError(f"{uri}: not a file's address ({error}); give {FORMS}") from None
+    if parts.netloc not in ("", "localhost"):
+        raise SourceError(f"{uri}: names a file on another machine, '{parts.netloc}'; write file:///PATH")
+    return unquote(parts.path)

@@ -1,0 +1,33 @@
+"""Cameras of Video4Linux: USB cameras, mostly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+from whycam.errors import SourceError
+from whycam.sources.capture import open_capture
+from whycam.sources.frame import Frame
+from whycam.sources.live import live_frames
+
+
+def open_v4l2(device: str) -> Generator[Frame, None, None]:
+    """The frames of the camera `device` (such as `/dev/video0`), times in seconds since the epoch, as they arrive.
+
+    Raises SourceError where there is no such device, it may not be read, or it gives no picture.
+    """
+    if not device:
+        raise SourceError("v4l2: no device named; give one, such as v4l2:/dev/video0")
+    path = Path(device)
+    if not path.exists():
+        present = ", ".join(str(node) for node in sorted(Path("/dev").glob("video*"))) or "none"
+        raise SourceError(f"v4l2:{device}: no such device (present: {present})")
+    if not path.is_char_device():
+        raise SourceError(f"v4l2:{device}: not a camera device; give one, such as v4l2:/dev/video0")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise SourceError(f"v4l2:{device}: no permission; run `sudo usermod -aG video $USER` and log in again")
+    capture = open_capture(device, "V4L2")
+    if capture is None:
+        raise SourceError(f"v4l2:{device}: does not open; it is in use, or no camera (see `v4l2-ctl --list-devices`)")
+    return live_frames(f"v4l2:{device}", capture)
