@@ -1,0 +1,35 @@
+# The two commands of the README are `make demo` and `make test`; each does `make setup` first when it is needed.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+
+READY := .venv/.ready
+PYPROJECTS := pyproject.toml runtime/pyproject.toml export/pyproject.toml calibration/pyproject.toml
+
+help:  ## Show the targets.
+	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY)  ## Create .venv with the three distributions and what the tests need.
+
+$(READY): requirements.lock $(PYPROJECTS) scripts/setup
+	@scripts/setup
+	@touch $@
+
+demo: $(READY)  ## From generated scenes to explained alerts; leaves demo/index.html.
+	@.venv/bin/whycam demo -o demo
+
+test: $(READY)  ## Run the tests, and the runtime's on Python 3.10 too where there is one.
+	@scripts/test
+
+check: $(READY)  ## Lint, format, types, and the rules of the house.
+	@scripts/check
+
+bench: $(READY)  ## Seconds per decision, whycam against Keras, in one run.
+	@.venv/bin/python bench/decision.py -o build/decision.json
+
+lock: $(READY)  ## Renew requirements.lock (needs the package index).
+	@scripts/lock
+
+clean:  ## Remove what the other targets made.
+	rm -rf .venv .venv310 .uv build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find runtime export calibration tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
