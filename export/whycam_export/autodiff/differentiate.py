@@ -1,0 +1,82 @@
+"""The reverse walk: one pass over the graph's nodes from the outputs to the inputs, a rule per operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+
+from whycam_export.autodiff.rulebooks import rulebook
+from whycam_export.autodiff.simplify import infer_shapes, simplify
+from whycam_export.autodiff.walk import DifferentiationError, Walk
+
+
+def differentiate(
+    model: onnx.ModelProto, outputs: Sequence[str], inputs: Sequence[str], rules: str = "gradient"
+) -> onnx.ModelProto:
+    """Extend `model` by the vector-Jacobian product of `outputs` with respect to `inputs`.
+
+    Args:
+        model: an ONNX model whose shapes are static but for the batch dimension.
+        outputs: names of the graph's outputs to differentiate.
+        inputs: names of the graph's inputs to differentiate by.
+        rules: the rule book, `"gradient"`.
+
+    Returns:
+        A model with the inputs of `model`, then an input `grad_OUTPUT` for each of `outputs` (the vector, of the
+        output's shape); and with the outputs of `model`, then an output `grad_INPUT` for each of `inputs`, of the
+        input's shape: sum over outputs of grad_OUTPUT times the derivative of OUTPUT by INPUT.
+
+    Raises:
+        DifferentiationError: an operator on the way has no rule (its node is named), a shape that a rule needs is not
+            static, or a name is not one of the graph's outputs or inputs.
+        ValueError: there is no such rule book.
+
+    Method: reverse accumulation; Griewank & Walther, Evaluating Derivatives (2008), section 3.2.
+    """
+    book = rulebook(rules)
+    graph_model = ir.from_proto(model)
+    infer_shapes(graph_model)
+    graph = graph_model.graph
+    wanted = [_named(graph.inputs, name, "input") for name in inputs]
+    sources = [_named(graph.outputs, name, "output") for name in outputs]
+    walk = Walk(_depending_on(graph, wanted))
+
+    for source in sources:
+        cotangent = ir.val(f"grad_{source.name}", dtype=source.dtype, shape=source.shape)
+        graph.inputs.append(cotangent)
+        walk.accumulate(source, cotangent)
+    for node in reversed(list(graph)):
+        walk.step_back(node, book)
+    for value in wanted:
+        gradient = walk.gradient(value)
+        if gradient is None:
+            names = ", ".join(outputs)
+            raise DifferentiationError(f"input '{value.name}': no output of {names} depends on it; name another input")
+        result = walk.op("Identity", gradient)
+        result.name, result.shape = f"grad_{value.name}", value.shape
+        result.dtype = walk.dtype(value)
+        graph.outputs.append(result)
+
+    graph.extend(walk.tape.nodes)
+    for constant in walk.tape.initializers:
+        graph.register_initializer(constant)
+    simplify(graph_model)
+    return ir.to_proto(graph_model)
+
+
+def _named(values: Sequence[ir.Value], name: str, kind: str) -> ir.Value:
+    for value in values:
+        if value.name == name:
+            return value
+    names = ", ".join(str(value.name) for value in values)
+    raise DifferentiationError(f"the graph has no {kind} '{name}'; it has {names}")
+
+
+def _depending_on(graph: ir.Graph, inputs: Sequence[ir.Value]) -> set[ir.Value]:
+    active = set(inputs)
+    for node in graph:
+        if any(value in active for value in node.inputs if value is not None):
+            active.update(node.outputs)
+    return active

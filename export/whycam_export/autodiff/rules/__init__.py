@@ -1,0 +1,1 @@
+"""The rules of differentiation, a file per family of operators."""

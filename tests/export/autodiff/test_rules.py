@@ -1,0 +1,305 @@
+"""Each rule against central differences, and against what ONNX Runtime makes of the differentiated graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from whycam_export.autodiff import DifferentiationError, differentiate
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape)
+
+
+def model(
+    nodes: list[onnx.NodeProto], shape: tuple[Any, ...], constants: dict[str, np.ndarray], dtype: type[np.floating[Any]]
+) -> onnx.ModelProto:
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    initializers = [
+        numpy_helper.from_array(array.astype(dtype) if array.dtype.kind == "f" else array, name)
+        for name, array in constants.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, None)],
+        initializers,
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return onnx.shape_inference.infer_shapes(made, data_prop=True)
+
+
+def node(op: str, *inputs: str, outputs: tuple[str, ...] = ("y",), **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(op, ["x", *inputs], list(outputs), name=f"the_{op}", **attributes)
+
+
+def ints(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+IMAGE = (2, 4, 7, 6)
+MATRIX = (3, 5)
+CASES: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, np.ndarray]]] = {
+    "add, broadcast constant": ([node("Add", "b")], MATRIX, {"b": normal(2, 1, 5)}),
+    "add to itself": ([node("Add", "x")], MATRIX, {}),
+    "sub from constant": ([helper.make_node("Sub", ["b", "x"], ["y"])], MATRIX, {"b": normal(2, 3, 5)}),
+    "mul by itself": ([node("Mul", "x")], MATRIX, {}),
+    "mul by wider": ([node("Mul", "b")], (3, 1), {"b": normal(3, 5)}),
+    "div by constant": ([node("Div", "b")], MATRIX, {"b": normal(5) + 4}),
+    "div of constant": (
+        [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Div", ["b", "e"], ["y"])],
+        MATRIX,
+        {"b": normal(3, 5)},
+    ),
+    "pow": (
+        [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Pow", ["e", "p"], ["y"])],
+        MATRIX,
+        {"p": np.array(2.5)},
+    ),
+    "max with constant": ([node("Max", "b")], MATRIX, {"b": normal(5)}),
+    "min with constant": ([node("Min", "b")], MATRIX, {"b": normal(5)}),
+    "neg": ([node("Neg")], MATRIX, {}),
+    "identity": ([node("Identity")], MATRIX, {}),
+    "relu": ([node("Relu")], MATRIX, {}),
+    "leaky relu": ([node("LeakyRelu", alpha=0.3)], MATRIX, {}),
+    "elu": ([node("Elu", alpha=0.7)], MATRIX, {}),
+    "clip": ([node("Clip", "lo", "hi")], MATRIX, {"lo": np.array(-0.5), "hi": np.array(0.6)}),
+    "clip above only": ([helper.make_node("Clip", ["x", "", "hi"], ["y"])], MATRIX, {"hi": np.array(0.6)}),
+    "sigmoid": ([node("Sigmoid")], MATRIX, {}),
+    "hard sigmoid": ([node("HardSigmoid", alpha=0.3, beta=0.5)], MATRIX, {}),
+    "tanh": ([node("Tanh")], MATRIX, {}),
+    "softplus": ([node("Softplus")], MATRIX, {}),
+    "softsign": ([node("Softsign")], MATRIX, {}),
+    "exp": ([node("Exp")], MATRIX, {}),
+    "log": ([helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Log", ["e"], ["y"])], MATRIX, {}),
+    "sqrt": ([helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Sqrt", ["e"], ["y"])], MATRIX, {}),
+    "reciprocal": ([helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Reciprocal", ["e"], ["y"])], MATRIX, {}),
+    "abs": ([node("Abs")], MATRIX, {}),
+    "where": ([helper.make_node("Where", ["c", "x", "b"], ["y"])], MATRIX, {"c": normal(3, 5) > 0, "b": normal(5)}),
+    "matmul": ([node("MatMul", "b")], MATRIX, {"b": normal(5, 4)}),
+    "matmul from the left": ([helper.make_node("MatMul", ["b", "x"], ["y"])], MATRIX, {"b": normal(4, 3)}),
+    "matmul of a stack": ([node("MatMul", "b")], (2, 3, 5), {"b": normal(5, 4)}),
+    "matmul by a stack": ([node("MatMul", "b")], MATRIX, {"b": normal(2, 5, 4)}),
+    "gemm": ([node("Gemm", "b", "c", alpha=0.5, beta=2.0)], MATRIX, {"b": normal(5, 4), "c": normal(4)}),
+    "gemm transposed": ([node("Gemm", "b", alpha=0.5, transA=1, transB=1)], MATRIX, {"b": normal(4, 3)}),
+    "gemm, second input": ([helper.make_node("Gemm", ["b", "x"], ["y"], transB=1)], MATRIX, {"b": normal(4, 5)}),
+    "gemm, second input transposed": (
+        [helper.make_node("Gemm", ["b", "x"], ["y"], transA=1)],
+        MATRIX,
+        {"b": normal(3, 4)},
+    ),
+    "gemm, bias": (
+        [helper.make_node("Gemm", ["a", "b", "x"], ["y"], beta=3.0)],
+        (1, 5),
+        {"a": normal(4, 2), "b": normal(2, 5)},
+    ),
+    "conv, same": ([node("Conv", "w", pads=[1, 1, 1, 1])], IMAGE, {"w": normal(5, 4, 3, 3)}),
+    "conv, valid, not square": ([node("Conv", "w")], IMAGE, {"w": normal(5, 4, 2, 3)}),
+    "conv, asymmetric padding": ([node("Conv", "w", pads=[0, 2, 1, 0])], IMAGE, {"w": normal(5, 4, 3, 3)}),
+    "conv, padding wider than the kernel": ([node("Conv", "w", pads=[2, 2, 2, 2])], IMAGE, {"w": normal(5, 4, 2, 2)}),
+    "conv, stride": ([node("Conv", "w", strides=[2, 2], pads=[1, 1, 1, 1])], IMAGE, {"w": normal(5, 4, 3, 3)}),
+    "conv, stride with rows left over": ([node("Conv", "w", strides=[3, 2])], IMAGE, {"w": normal(5, 4, 3, 3)}),
+    "conv, auto_pad upper": (
+        [node("Conv", "w", strides=[2, 2], auto_pad="SAME_UPPER")],
+        IMAGE,
+        {"w": normal(5, 4, 3, 3)},
+    ),
+    "conv, auto_pad lower": ([node("Conv", "w", auto_pad="SAME_LOWER")], IMAGE, {"w": normal(5, 4, 2, 2)}),
+    "conv, groups": ([node("Conv", "w", group=2, pads=[1, 1, 1, 1])], IMAGE, {"w": normal(6, 2, 3, 3)}),
+    "conv, depthwise, stride": (
+        [node("Conv", "w", group=4, strides=[2, 2], pads=[0, 0, 1, 1])],
+        IMAGE,
+        {"w": normal(8, 1, 3, 3)},
+    ),
+    "conv, dilated": ([node("Conv", "w", dilations=[2, 2], pads=[2, 2, 2, 2])], IMAGE, {"w": normal(5, 4, 3, 3)}),
+    "max pool, tiled, rows left over": ([node("MaxPool", kernel_shape=[2, 2], strides=[2, 2])], IMAGE, {}),
+    "max pool, overlapping, padded": (
+        [node("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])],
+        IMAGE,
+        {},
+    ),
+    "max pool, stride 1": ([node("MaxPool", kernel_shape=[2, 3], strides=[1, 1])], IMAGE, {}),
+    "max pool, wider apart than the kernel": ([node("MaxPool", kernel_shape=[1, 2], strides=[2, 3])], IMAGE, {}),
+    "max pool, ceil": ([node("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)], IMAGE, {}),
+    "average pool": ([node("AveragePool", kernel_shape=[2, 2], strides=[2, 2])], IMAGE, {}),
+    "average pool, padded": ([node("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], IMAGE, {}),
+    "average pool, padding counted": (
+        [node("AveragePool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], count_include_pad=1)],
+        IMAGE,
+        {},
+    ),
+    "global average pool": ([node("GlobalAveragePool")], IMAGE, {}),
+    "global max pool": ([node("GlobalMaxPool")], IMAGE, {}),
+    "batch normalization": (
+        [node("BatchNormalization", "g", "b", "m", "v")],
+        IMAGE,
+        {"g": normal(4), "b": normal(4), "m": normal(4), "v": normal(4) ** 2 + 0.1},
+    ),
+    "layer normalization": ([node("LayerNormalization", "g", "b", axis=-1)], MATRIX, {"g": normal(5), "b": normal(5)}),
+    "softmax": ([node("Softmax", axis=-1)], MATRIX, {}),
+    "softmax, first axis": ([node("Softmax", axis=0)], MATRIX, {}),
+    "reduce mean": ([node("ReduceMean", "a", keepdims=0)], IMAGE, {"a": ints(2, 3)}),
+    "reduce mean of all": ([node("ReduceMean", keepdims=1)], MATRIX, {}),
+    "reduce sum": ([node("ReduceSum", "a", keepdims=1)], IMAGE, {"a": ints(-1)}),
+    "reduce max": ([node("ReduceMax", "a", keepdims=0)], IMAGE, {"a": ints(1)}),
+    "reduce min": ([node("ReduceMin", "a", keepdims=1)], IMAGE, {"a": ints(2, 3)}),
+    "reshape": ([node("Reshape", "s")], IMAGE, {"s": ints(2, -1)}),
+    "flatten": ([node("Flatten")], IMAGE, {}),
+    "transpose": ([node("Transpose", perm=[1, 2, 0, 3])], IMAGE, {}),
+    "expand": ([node("Expand", "s")], (3, 1), {"s": ints(2, 3, 5)}),
+    "concat with itself": ([helper.make_node("Concat", ["x", "b", "x"], ["y"], axis=1)], MATRIX, {"b": normal(3, 2)}),
+    "split, one part used": (
+        [helper.make_node("Split", ["x", "s"], ["p", "q"], axis=1), helper.make_node("Exp", ["q"], ["y"])],
+        MATRIX,
+        {"s": ints(2, 3)},
+    ),
+    "split, both used": (
+        [
+            helper.make_node("Split", ["x", "s"], ["p", "q"], axis=1),
+            helper.make_node("MatMul", ["p", "w"], ["r"]),
+            helper.make_node("Mul", ["r", "q"], ["y"]),
+        ],
+        MATRIX,
+        {"s": ints(2, 3), "w": normal(2, 3)},
+    ),
+    "slice": ([node("Slice", "b", "e", "a")], IMAGE, {"b": ints(1, -3), "e": ints(6, 2**40), "a": ints(2, 3)}),
+    "slice, reversed": (
+        [node("Slice", "b", "e", "a", "s")],
+        MATRIX,
+        {"b": ints(-1), "e": ints(-(2**40)), "a": ints(1), "s": ints(-1)},
+    ),
+    "pad": ([node("Pad", "p")], MATRIX, {"p": ints(1, 0, 2, 3)}),
+    "gather one": ([node("Gather", "i", axis=1)], MATRIX, {"i": np.array(3, np.int64)}),
+    "gather some": ([node("Gather", "i", axis=1)], MATRIX, {"i": ints(4, 0, -2)}),
+    "squeeze": ([node("Squeeze", "a")], (3, 1, 5), {"a": ints(1)}),
+    "unsqueeze": ([node("Unsqueeze", "a")], MATRIX, {"a": ints(0, 3)}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rule_agrees_with_central_differences(case: str) -> None:
+    nodes, shape, constants = CASES[case]
+    x, direction = normal(*shape), normal(*shape)
+    forward = ReferenceEvaluator(model(nodes, shape, constants, np.float64))
+    y = forward.run(None, {"x": x})[0]
+    vector = normal(*y.shape)
+    step = 1e-6
+    ahead, behind = (forward.run(None, {"x": x + sign * step * direction})[0] for sign in (1, -1))
+    expected = float(np.sum(vector * (ahead - behind)) / (2 * step))
+
+    differentiated = differentiate(model(nodes, shape, constants, np.float32), ["y"], ["x"])
+    onnx.checker.check_model(differentiated, full_check=True)
+    session = ort.InferenceSession(differentiated.SerializeToString(), providers=["CPUExecutionProvider"])
+    y32, gradient = session.run(None, {"x": x.astype(np.float32), "grad_y": vector.astype(np.float32)})
+
+    np.testing.assert_allclose(y32, y, rtol=1e-4, atol=1e-5)
+    assert gradient.shape == tuple(shape)
+    scale = float(np.abs(gradient * direction).sum())
+    assert float(np.sum(gradient * direction)) == pytest.approx(expected, rel=1e-4, abs=1e-5 * scale + 1e-6)
+
+
+def run_gradient(
+    nodes: list[onnx.NodeProto], x: np.ndarray, constants: dict[str, np.ndarray] | None = None
+) -> np.ndarray:
+    """The gradient of the sum of y."""
+    differentiated = differentiate(model(nodes, x.shape, constants or {}, np.float32), ["y"], ["x"])
+    session = ort.InferenceSession(differentiated.SerializeToString(), providers=["CPUExecutionProvider"])
+    ones = np.ones(session.get_inputs()[1].shape, np.float32)
+    gradient: np.ndarray = session.run(["grad_x"], {"x": x, "grad_y": ones})[0]
+    return gradient
+
+
+def test_erf_agrees_with_its_derivative() -> None:
+    # The reference evaluator computes Erf in float32, too coarse for differences.
+    x = normal(*MATRIX).astype(np.float32)
+    expected = 2 / np.sqrt(np.pi) * np.exp(-(x**2))
+    np.testing.assert_allclose(run_gradient([node("Erf")], x), expected, rtol=1e-5)
+
+
+def test_what_a_pad_crops_gets_no_gradient() -> None:
+    # The reference evaluator has no negative padding.
+    gradient = run_gradient([node("Pad", "p")], np.ones(MATRIX, np.float32), {"p": ints(-1, 2, 0, -1)})
+    expected = np.ones(MATRIX, np.float32)
+    expected[0] = expected[:, -1] = 0
+    np.testing.assert_array_equal(gradient, expected)
+
+
+def test_equal_maxima_of_a_pool_are_counted_once_and_the_first_wins() -> None:
+    x = np.ones((1, 1, 4, 4), np.float32)
+    gradient = run_gradient([node("MaxPool", kernel_shape=[2, 2], strides=[2, 2])], x)
+    expected = np.zeros((4, 4), np.float32)
+    expected[::2, ::2] = 1
+    np.testing.assert_array_equal(gradient[0, 0], expected)
+
+
+def test_equal_maxima_of_a_reduction_share_the_gradient() -> None:
+    gradient = run_gradient([node("ReduceMax", keepdims=1)], np.ones((2, 2), np.float32))
+    np.testing.assert_array_equal(gradient, np.full((2, 2), 0.25, np.float32))
+
+
+def test_the_batch_dimension_stays_free() -> None:
+    nodes = [
+        node("Conv", "w", pads=[1, 1, 1, 1], outputs=("c",)),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    differentiated = differentiate(model(nodes, ("N", 3, 8, 8), {"w": normal(4, 3, 3, 3)}, np.float32), ["y"], ["x"])
+    session = ort.InferenceSession(differentiated.SerializeToString(), providers=["CPUExecutionProvider"])
+    x, dy = normal(5, 3, 8, 8).astype(np.float32), normal(5, 64).astype(np.float32)
+    together = session.run(["grad_x"], {"x": x, "grad_y": dy})[0]
+    apart = [session.run(["grad_x"], {"x": x[i : i + 1], "grad_y": dy[i : i + 1]})[0] for i in range(5)]
+    np.testing.assert_allclose(together, np.concatenate(apart), rtol=1e-5, atol=1e-5)
+
+
+def test_a_stride_1_convolution_goes_back_as_a_plain_convolution() -> None:
+    differentiated = differentiate(model(*CASES["conv, same"], np.float32), ["y"], ["x"])
+    assert [found.op_type for found in differentiated.graph.node] == ["Conv", "Conv"]
+
+
+def test_weights_of_a_matrix_product_are_stored_once() -> None:
+    differentiated = differentiate(
+        model([node("MatMul", "b")], (3, 300), {"b": normal(300, 400)}, np.float32), ["y"], ["x"]
+    )
+    assert sum(len(tensor.raw_data) // 4 >= 300 * 400 for tensor in differentiated.graph.initializer) == 1
+
+
+def test_an_operator_without_a_rule_is_named_with_its_node() -> None:
+    nodes = [helper.make_node("Det", ["x"], ["y"], name="inner/determinant")]
+    with pytest.raises(
+        DifferentiationError, match=r"node 'inner/determinant': operator Det has no differentiation rule"
+    ):
+        differentiate(model(nodes, (3, 3), {}, np.float32), ["y"], ["x"])
+
+
+def test_nodes_beside_the_way_need_no_rule() -> None:
+    nodes = [helper.make_node("Det", ["b"], ["d"]), node("Mul", "d")]
+    differentiated = differentiate(model(nodes, (2,), {"b": np.diag([2.0, 3.0])}, np.float32), ["y"], ["x"])
+    session = ort.InferenceSession(differentiated.SerializeToString(), providers=["CPUExecutionProvider"])
+    gradient = session.run(["grad_x"], {"x": np.ones(2, np.float32), "grad_y": np.ones(2, np.float32)})[0]
+    np.testing.assert_allclose(gradient, [6, 6])
+
+
+def test_an_unknown_output_is_named_with_those_there_are() -> None:
+    with pytest.raises(DifferentiationError, match="no output 'z'; it has y"):
+        differentiate(model(*CASES["relu"], np.float32), ["z"], ["x"])
+
+
+def test_an_input_that_no_output_depends_on_is_named() -> None:
+    made = model([helper.make_node("Exp", ["b"], ["y"])], (2,), {"b": normal(2)}, np.float32)
+    with pytest.raises(DifferentiationError, match="input 'x': no output of y depends on it"):
+        differentiate(made, ["y"], ["x"])
+
+
+def test_an_unknown_rule_book_is_named_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="no rule book 'magic'; there are gradient"):
+        differentiate(model(*CASES["relu"], np.float32), ["y"], ["x"], rules="magic")
