@@ -9,18 +9,23 @@
 ...         picture = whycam.overlay(frame.image, explanation.heatmaps[-1])
 """
 
-from whycam.detect import Decision
+from whycam.detect import Decision, Detector, load
 from whycam.errors import BundleError, InputError, MissingDependencyError, SourceError, WhycamError
+from whycam.explain import Explanation, overlay
 from whycam.sources import Frame, open_source
 
 __all__ = [
     "BundleError",
     "Decision",
+    "Detector",
+    "Explanation",
     "Frame",
     "InputError",
     "MissingDependencyError",
     "SourceError",
     "WhycamError",
+    "load",
     "open_source",
+    "overlay",
 ]
 __version__ = "0.1.0"

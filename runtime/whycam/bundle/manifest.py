@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA = "whycam.bundle/1"
+SCHEMA: Literal["whycam.bundle/1"] = "whycam.bundle/1"
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
