@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; each does `make setup` first when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench wheels lock clean
 
 READY := .venv/.ready
 PYPROJECTS := pyproject.toml runtime/pyproject.toml export/pyproject.toml calibration/pyproject.toml
@@ -26,6 +26,10 @@ check: $(READY)  ## Lint, format, types, and the rules of the house.
 
 bench: $(READY)  ## Seconds per decision, whycam against Keras, in one run.
 	@.venv/bin/python bench/decision.py -o build/decision.json
+
+wheels: $(READY)  ## Build the wheels of the three distributions into dist/.
+	@for name in runtime export calibration; do \
+	  .uv/bin/uv build --quiet --wheel --no-build-isolation --python .venv/bin/python -o dist $$name || exit; done
 
 lock: $(READY)  ## Renew requirements.lock (needs the package index).
 	@scripts/lock
