@@ -21,7 +21,7 @@ def load_backbone_weights(model: Any, spec: str | Path) -> None:
 
     `imagenet` fetches those of keras.applications, `none` leaves the model as it is, anything else is a file:
     `.h5` of a Keras model or of its weights; `.npz` with `LAYER/kernel|q`, `LAYER/kernel|scale_min`, `LAYER/bias|q` and
-    `LAYER/bias|scale_min`, where weight = q * scale + min, for a tensor (two numbers) or for each channel ([2, channels]).
+    `LAYER/bias|scale_min`, where weight = q * scale + min, per tensor (2 numbers) or per channel ([2, C]).
     Layers that the model does not have are ignored. Raises TrainingError where the file is missing, damaged, of another
     kind or of another shape, and where ImageNet's weights cannot be fetched.
     """
@@ -52,9 +52,7 @@ def _assign(model: Any, weights: Weights, origin: str) -> None:
     layers = list(_convolutions(model))
     missing = [layer.name for layer in layers if layer.name not in weights]
     if missing:
-        raise TrainingError(
-            f"{origin}: no weights for {missing[0]} ({len(missing)} of {len(layers)} layers are missing)"
-        )
+        raise TrainingError(f"{origin}: no weights for {missing[0]} ({len(missing)} of {len(layers)} layers lack them)")
     for layer in layers:
         for kind, given, wanted in zip(("kernel", "bias"), weights[layer.name], layer.weights, strict=True):
             if given.shape != tuple(wanted.shape):
@@ -85,7 +83,7 @@ def _from_npz(path: Path) -> Weights:
     with np.load(path, allow_pickle=False) as archive:
         layers = sorted({key.partition("/")[0] for key in archive.files if key.endswith("/kernel|q")})
         if not layers:
-            raise TrainingError(f"{path}: holds no weights named LAYER/kernel|q; see the reference for the layout")
+            raise TrainingError(f"{path}: holds no weights named LAYER/kernel|q")
         return {
             layer: (_dequantized(archive, layer, "kernel"), _dequantized(archive, layer, "bias")) for layer in layers
         }

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from whycam_export.errors import TrainingError
 
@@ -18,6 +20,8 @@ Pooling = Literal["flatten", "average"]
 
 BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 """Convolutions and channels of VGG19's blocks (Simonyan & Zisserman 2015, configuration E)."""
+CAFFE_MEAN = (103.939, 116.779, 123.68)
+"""ImageNet's mean in BGR, which VGG's input has subtracted ("caffe mode" in keras.applications)."""
 SMALLEST_SIDE = 2 ** len(BLOCKS)
 LARGEST_SIDE = 1024
 
@@ -75,6 +79,11 @@ def channels(width: float) -> tuple[int, ...]:
             f"--width {width:g}: must be above 0 and at most 4 (1 is VGG19, 0.25 a quarter of its channels)"
         )
     return tuple(max(1, round(count * width)) for _, count in BLOCKS)
+
+
+def preprocess(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Frames uint8 [..., 3] BGR as the network takes them: f32 [..., 3], less the mean."""
+    return frames.astype(np.float32) - np.asarray(CAFFE_MEAN, dtype=np.float32)
 
 
 def vgg19(size: int | tuple[int, int], width: float = 1.0) -> Any:
