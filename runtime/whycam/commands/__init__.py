@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import entry_points
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from whycam.errors import WhycamError
 
@@ -18,7 +19,25 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from whycam import __version__
+
+        typer.echo(f"whycam {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Video-anomaly detection on the edge, with its reasons."""
 
 
 def main() -> None:
@@ -29,9 +48,19 @@ def main() -> None:
     app.command()(score)
     app.command()(explain)
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        app.command(entry.name)(entry.load())
+        try:
+            command = entry.load()
+        except (ImportError, AttributeError) as error:
+            # A broken addition must not take the device's own commands with it.
+            print(f"whycam: the subcommand '{entry.name}' cannot be loaded ({error})", file=sys.stderr)
+            continue
+        app.command(entry.name)(command)
     try:
         app()
     except WhycamError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print("whycam:", str(error), markup=False)
+        print("whycam:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `whycam score ... | head`: nobody is left to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

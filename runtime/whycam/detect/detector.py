@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
-from whycam.detect.decision import Decision
+from whycam.detect.decision import Decision, alerting
 from whycam.detect.graphs import GraphSpec, features_spec, head_vjp_spec, maps_vjp_spec
 from whycam.detect.resize import resize
 from whycam.detect.ring import FeatureRing, Sample
@@ -155,7 +155,7 @@ class Detector:
         values = self._scorer.scores(self._ring)
         scores = {name: float(value) for name, value in zip(classes, values, strict=True)}
         self._label = classes[int(np.argmax(values))]
-        alert = any(scores[name] >= threshold for name, threshold in self.manifest.thresholds.items())
+        alert = bool(alerting(scores, self.manifest.thresholds))
         return Decision(time, scores, self._label, warm=True, alert=alert)
 
     def _feature_gradient(self, label: str | None, against: str | None) -> tuple[str, NDArray[np.float32]]:

@@ -41,7 +41,8 @@ class StepScorer:
         self._zeros: dict[str, NDArray[np.float32]] = {
             state.name: np.zeros((1, *state.shape), dtype=np.float32) for state in bundle.manifest.step.states
         }
-        self.clear()
+        self._states = self._zeros
+        self._scores: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
 
     def advance(self, features: NDArray[np.float32]) -> None:
         """Advance the states by one frame."""
@@ -56,8 +57,7 @@ class StepScorer:
 
     def clear(self) -> None:
         """Set the states to zero."""
-        self._states: dict[str, NDArray[np.float32]] = dict(self._zeros)
-        self._scores: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
+        self._states = self._zeros
 
 
 class WindowScorer:

@@ -37,7 +37,7 @@ def overlay(frame: NDArray[np.uint8], heatmap: NDArray[np.float32], peak: float 
     with needs(OPENCV):
         import cv2
     if peak <= 0:
-        return frame.copy()
+        return np.array(frame)
     height, width = frame.shape[:2]
     heat = cv2.resize(heatmap.astype(np.float32) / peak, (width, height), interpolation=cv2.INTER_CUBIC)
     heat = np.clip(heat, 0, 1)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.errors import InputError
+
+if TYPE_CHECKING:
+    from whycam.bundle import Manifest
+
+NO_CONTRAST = "none"
+NORMAL = "normal"
 
 
 def target_vector(classes: Sequence[str], label: str, against: str | None = None) -> NDArray[np.float32]:
@@ -28,3 +35,15 @@ def target_vector(classes: Sequence[str], label: str, against: str | None = None
     if against is not None:
         target[classes.index(against)] = -1
     return target
+
+
+def contrast(manifest: Manifest, label: str, choice: str) -> str | None:
+    """The class to explain `label` against, from a user's `choice`: `normal`, `none` or the name of a class.
+
+    `normal` is the model's normal class, whatever its name; for that class itself it means no contrast.
+    """
+    if choice == NO_CONTRAST:
+        return None
+    if choice == NORMAL:
+        return None if label == manifest.normal else manifest.normal
+    return choice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,26 +56,36 @@ def open_file(path: Path) -> Generator[Frame, None, None]:
     return _frames(path, capture, first)
 
 
-def announced_frames(path: Path) -> int | None:
-    """How many frames the container of the video at `path` announces; None where it does not say."""
-    capture = open_capture(str(path), "FFMPEG")
-    return None if capture is None else _announced(capture)
+@dataclass(frozen=True)
+class Announcement:
+    """What a video's container says of it, None where it does not say; a damaged file holds less."""
+
+    frames: int | None
+    fps: float | None
 
 
-def _announced(capture: cv2.VideoCapture) -> int | None:
+def announcement(uri: str) -> Announcement:
+    """What the container of the video file at `uri` says; nothing for a camera, or a file that does not open."""
+    path = Path(uri)
+    capture = open_capture(str(path), "FFMPEG") if path.is_file() else None
+    return Announcement(None, None) if capture is None else _announcement(capture)
+
+
+def _announcement(capture: cv2.VideoCapture) -> Announcement:
     import cv2
 
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(count) if math.isfinite(count) and count > 0 else None
+    frames, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    return Announcement(
+        int(frames) if math.isfinite(frames) and frames > 0 else None, fps if math.isfinite(fps) and fps > 0 else None
+    )
 
 
 def _frames(path: Path, capture: cv2.VideoCapture, first: NDArray[np.uint8]) -> Generator[Frame, None, None]:
     import cv2
 
     try:
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        period = 1 / fps if math.isfinite(fps) and fps > 0 else 1 / FALLBACK_FPS
-        announced = _announced(capture)
+        announced = _announcement(capture)
+        period = 1 / (announced.fps or FALLBACK_FPS)
         image: NDArray[np.uint8] | None = first
         count, time = 0, -math.inf
         while image is not None:
@@ -86,9 +97,8 @@ def _frames(path: Path, capture: cv2.VideoCapture, first: NDArray[np.uint8]) -> 
             yield Frame(image, time)
             count += 1
             image = read_image(capture)
-        if announced is not None and count < announced - max(1.0, _SHORTFALL * announced):
-            log.warning(
-                "%s: %d of %d frames could be decoded; the file is damaged or incomplete", path, count, announced
-            )
+        total = announced.frames
+        if total is not None and count < total - max(1.0, _SHORTFALL * total):
+            log.warning("%s: damaged or incomplete, %d of %d frames could be decoded", path, count, total)
     finally:
         capture.release()

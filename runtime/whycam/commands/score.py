@@ -1,0 +1,72 @@
+"""`whycam score`: what the model says of a whole video."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whycam.commands.options import AgainstOption, BundleOption, MethodOption, PrecisionOption, ProviderOption
+
+
+def score(
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video file, or any source such as rtsp://...")],
+    bundle: BundleOption,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Write decisions.jsonl, annotated.mp4 and timeline.png there, replacing these three files alone.",
+        ),
+    ] = None,
+    method: MethodOption = "layer-cam",
+    against: AgainstOption = "normal",
+    precision: PrecisionOption = "fp32",
+    provider: ProviderOption = None,
+) -> None:
+    """Score a VIDEO: a JSON line for each decision, on stdout.
+
+    A line holds time (seconds), scores by class (null until a window is full), label, warm and alert. With -o, also an
+    annotated video, where a heat map shows the reason of each alert, and the scores over time.
+    """
+    from whycam.commands.progress import tracked
+    from whycam.detect import load
+    from whycam.detect.decision import alerting
+    from whycam.explain.methods import method_named
+    from whycam.explain.target import contrast, target_vector
+    from whycam.sources import open_source
+    from whycam.sources.file import announcement
+
+    method_named(method)
+    detector = load(bundle, precision, provider)
+    manifest = detector.manifest
+    for name in manifest.anomalies:
+        target_vector(manifest.classes, name, contrast(manifest, name, against))
+    frames = open_source(video)
+    announced = announcement(video)
+    tracked_frames = tracked(frames, "scoring", announced.frames)
+
+    if output is None:
+        for frame in tracked_frames:
+            decision = detector.push(frame.image, frame.time)
+            if decision is not None:
+                print(decision.json(), flush=True)
+        return
+
+    from whycam.pictures.record import Record
+
+    with Record(output, manifest, title=Path(video).name, fps=announced.fps) as record:
+        for frame in tracked_frames:
+            decision = detector.push(frame.image, frame.time)
+            heatmap = None
+            if decision is not None:
+                print(decision.json(), flush=True)
+                if decision.alert:
+                    label = alerting(decision.scores, manifest.thresholds)[0]
+                    heatmap = detector.explain_newest(method, label, contrast(manifest, label, against))
+            record.add(frame, decision, heatmap)
+    print(f"whycam: wrote {', '.join(str(path) for path in record.paths)}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Pictures for people: annotated films, timelines, and the windows that explain a decision."""

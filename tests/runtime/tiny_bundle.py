@@ -1,0 +1,221 @@
+"""A bundle small enough to check by hand: what it says of colours can be computed in a few lines of numpy.
+
+maps = colours averaged over 2 x 2 pixels, features = maps squared and averaged over the picture; the head is a
+linear recurrence s = DECAY * s + features, logits = WEIGHTS @ s. Green is a fight, red a fire, the rest normal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from whycam.bundle import Manifest, file_entry, write_manifest
+
+CLASSES = ("normal", "fight", "fire")
+T, SIZE, INTERVAL, MAX_GAP = 4, 8, 0.1, 0.5
+C, MAP = 3, 4
+DECAY = 0.5
+WEIGHTS = np.array([[4, 0, 0], [-1, 9, -6], [-1, -6, 9]], dtype=np.float32)
+
+FREE = "N"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the graphs should give for a window of frames uint8 [T, SIZE, SIZE, 3], in numpy."""
+
+    frames: np.ndarray
+
+    @property
+    def maps(self) -> np.ndarray:
+        colours = self.frames.astype(np.float32).transpose(0, 3, 1, 2) / 255
+        return colours.reshape(-1, C, MAP, 2, MAP, 2).mean(axis=(3, 5))
+
+    @property
+    def features(self) -> np.ndarray:
+        return (self.maps**2).mean(axis=(2, 3))
+
+    @property
+    def decay(self) -> np.ndarray:
+        return DECAY ** np.arange(T - 1, -1, -1, dtype=np.float32)
+
+    @property
+    def scores(self) -> np.ndarray:
+        logits = WEIGHTS @ (self.decay[:, None] * self.features).sum(axis=0)
+        powers = np.exp(logits - logits.max())
+        return powers / powers.sum()
+
+    def feature_gradient(self, target: np.ndarray) -> np.ndarray:
+        return self.decay[:, None] * (target @ WEIGHTS)
+
+    def map_gradient(self, target: np.ndarray) -> np.ndarray:
+        return 2 * self.maps * self.feature_gradient(target)[:, :, None, None] / MAP**2
+
+
+def build(directory: Path, *, step: bool = True) -> Path:
+    """Write the bundle into `directory`, with or without a step graph."""
+    directory.mkdir(parents=True)
+    graphs = {
+        "features.onnx": _features(),
+        "head.onnx": _head(),
+        "head_vjp.onnx": _head_vjp(),
+        "maps_vjp.onnx": _maps_vjp(),
+    }
+    if step:
+        graphs["step.onnx"] = _step()
+    for name, model in graphs.items():
+        onnx.checker.check_model(model)
+        onnx.save(model, directory / name)
+    write_manifest(directory, _manifest(directory, list(graphs), step))
+    return directory
+
+
+def seal(directory: Path) -> None:
+    """Write the manifest anew, so that its hashes are those of the files as they are now."""
+    manifest = Manifest.model_validate_json((directory / "manifest.json").read_text())
+    files = {name: file_entry(directory / name) for name in manifest.files}
+    write_manifest(directory, manifest.model_copy(update={"files": files}))
+
+
+def _manifest(directory: Path, files: list[str], step: bool) -> Manifest:
+    return Manifest.model_validate(
+        {
+            "schema": "whycam.bundle/1",
+            "name": "colours",
+            "version": "1",
+            "classes": CLASSES,
+            "normal": "normal",
+            "window": {"frames": T, "frame_interval": INTERVAL, "max_gap": MAX_GAP},
+            "input": {"height": SIZE, "width": SIZE},
+            "features": C,
+            "cam": {"name": "squares", "channels": C, "height": MAP, "width": MAP},
+            "step": {"available": True, "states": [{"name": "sums", "shape": (T - 1, C)}]}
+            if step
+            else {"available": False, "reason": "the test wants the head"},
+            "thresholds": {"fight": 0.7, "fire": 0.7},
+            "precisions": {"fp32": "features.onnx"},
+            "parity": {"frames": 0, "features": 0, "scores": 0, "heatmaps": 0},
+            "provenance": {},
+            "files": {name: file_entry(directory / name).model_dump() for name in files},
+        }
+    )
+
+
+def _value(name: str, shape: list, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def _constants(**arrays: object) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
+
+
+def _model(nodes: list, inputs: list, outputs: list, constants: list) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def _features() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["bytes"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["bytes", "white"], ["shares"]),
+        helper.make_node("Transpose", ["shares"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["maps"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Mul", ["maps", "maps"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares", "places"], ["features"], keepdims=0),
+    ]
+    return _model(
+        nodes,
+        [_value("frames", [FREE, SIZE, SIZE, 3], TensorProto.UINT8)],
+        [_value("features", [FREE, C]), _value("maps", [FREE, C, MAP, MAP])],
+        _constants(white=np.float32(255), places=np.array([2, 3])),
+    )
+
+
+def _scored(sums: str) -> list:
+    return [
+        helper.make_node("MatMul", [sums, "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["scores"], axis=-1),
+    ]
+
+
+def _decay() -> np.ndarray:
+    return (DECAY ** np.arange(T - 1, -1, -1)).astype(np.float32)[:, None]
+
+
+def _head() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Mul", ["window", "decay"], ["faded"]),
+        helper.make_node("ReduceSum", ["faded", "time"], ["sums"], keepdims=0),
+        *_scored("sums"),
+    ]
+    return _model(
+        nodes,
+        [_value("window", [FREE, T, C])],
+        [_value("logits", [FREE, len(CLASSES)]), _value("scores", [FREE, len(CLASSES)])],
+        _constants(weights=WEIGHTS.T.copy(), decay=_decay(), time=np.array([1])),
+    )
+
+
+def _step() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Unsqueeze", ["features", "one"], ["entering"]),
+        helper.make_node("Sub", ["entering", "entering"], ["fresh"]),
+        helper.make_node("Concat", ["fresh", "sums"], ["before"], axis=1),
+        helper.make_node("Mul", ["before", "fade"], ["faded"]),
+        helper.make_node("Add", ["faded", "entering"], ["after"]),
+        helper.make_node("Slice", ["after", "zero", "last", "one"], ["sums_next"]),
+        helper.make_node("Slice", ["after", "last", "end", "one"], ["leaving"]),
+        helper.make_node("Squeeze", ["leaving", "one"], ["finished"]),
+        *_scored("finished"),
+    ]
+    return _model(
+        nodes,
+        [_value("features", [FREE, C]), _value("sums", [FREE, T - 1, C])],
+        [
+            _value("logits", [FREE, len(CLASSES)]),
+            _value("scores", [FREE, len(CLASSES)]),
+            _value("sums_next", [FREE, T - 1, C]),
+        ],
+        _constants(
+            weights=WEIGHTS.T.copy(),
+            fade=np.float32(DECAY),
+            zero=np.array([0]),
+            one=np.array([1]),
+            last=np.array([T - 1]),
+            end=np.array([T]),
+        ),
+    )
+
+
+def _head_vjp() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Mul", ["window", "decay"], ["faded"]),
+        helper.make_node("ReduceSum", ["faded", "time"], ["sums"], keepdims=0),
+        helper.make_node("MatMul", ["sums", "weights"], ["logits"]),
+        helper.make_node("MatMul", ["target", "backwards"], ["direction"]),
+        helper.make_node("Mul", ["decay", "direction"], ["feature_gradient"]),
+    ]
+    return _model(
+        nodes,
+        [_value("window", [T, C]), _value("target", [len(CLASSES)])],
+        [_value("logits", [len(CLASSES)]), _value("feature_gradient", [T, C])],
+        _constants(weights=WEIGHTS.T.copy(), backwards=WEIGHTS, decay=_decay(), time=np.array([0])),
+    )
+
+
+def _maps_vjp() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Unsqueeze", ["feature_gradient", "places"], ["spread"]),
+        helper.make_node("Mul", ["maps", "spread"], ["product"]),
+        helper.make_node("Mul", ["product", "slope"], ["map_gradient"]),
+    ]
+    return _model(
+        nodes,
+        [_value("maps", [FREE, C, MAP, MAP]), _value("feature_gradient", [FREE, C])],
+        [_value("map_gradient", [FREE, C, MAP, MAP])],
+        _constants(places=np.array([2, 3]), slope=np.float32(2 / MAP**2)),
+    )
