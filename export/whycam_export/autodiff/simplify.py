@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from onnxscript import optimizer
+
+# It warns of each operator with several outputs that it does not fold, which is no fault of the user's.
+logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
 
 
 def infer_shapes(model: ir.Model) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
 from whycam.errors import WhycamError
 
 Gradients = Sequence["ir.Value | None"]
@@ -83,9 +84,7 @@ class Walk:
         if like is not None:
             array = np.asarray(array, dtype=self.dtype(like).numpy())
         self._constants += 1
-        return self.tape.initializer(
-            ir.tensor(np.ascontiguousarray(array)), name=f"autodiff_constant_{self._constants}"
-        )
+        return self.tape.initializer(ir.tensor(np.array(array, order="C")), name=f"autodiff_constant_{self._constants}")
 
     def integers(self, *numbers: int) -> ir.Value:
         """Emit a constant int64 [len(numbers)]."""

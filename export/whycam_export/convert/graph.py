@@ -74,6 +74,6 @@ def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> onnx.ModelProto:
     graph_model = ir.from_proto(model)
     graph = graph_model.graph
     for value in [*graph.inputs, *graph.outputs, *(value for node in graph for value in node.outputs)]:
-        if value.name in names:
+        if value.name is not None and value.name in names:
             value.name = names[value.name]
     return ir.to_proto(graph_model)

@@ -163,7 +163,10 @@ def test_the_gradient_graph_stores_each_weight_once() -> None:
 
 REFUSED: dict[str, tuple[Callable[[], list[keras.Layer]], str]] = {
     "no recurrent layer": (lambda: [layers.Flatten(), layers.Dense(2)], "no GRU or LSTM layer"),
-    "another recurrent layer": (lambda: [layers.SimpleRNN(3, name="rnn", return_sequences=True), layers.GRU(2)], "'rnn' (SimpleRNN) is not"),
+    "another recurrent layer": (
+        lambda: [layers.SimpleRNN(3, name="rnn", return_sequences=True), layers.GRU(2)],
+        "'rnn' (SimpleRNN) is not",
+    ),
     "several sigmoids": (lambda: [layers.GRU(3), layers.Dense(2, activation="sigmoid", name="out")], "layer 'out'"),
     "a sequence at the end": (lambda: [layers.GRU(3, return_sequences=True, name="seq")], "layer 'seq'"),
     "stateful": (lambda: [layers.GRU(3, stateful=True, name="kept"), layers.Dense(2)], "layer 'kept': stateful"),

@@ -123,7 +123,7 @@ class GruCell:
 
 @dataclass(frozen=True)
 class LstmCell:
-    """Long short-term memory (Hochreiter & Schmidhuber 1997, forget gate of Gers 2000), gates in Keras's order i, f, c, o."""
+    """Long short-term memory (Hochreiter & Schmidhuber 1997, with Gers 2000), gates in Keras's order i, f, c, o."""
 
     name: str
     units: int

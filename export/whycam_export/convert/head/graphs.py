@@ -38,7 +38,7 @@ def step_graph(head: Head) -> tuple[onnx.ModelProto, list[StateTensor]]:
 
 
 def gradient_graph(head: Head) -> onnx.ModelProto:
-    """`window` f32 [T,F], `target` f32 [K] -> `logits` [K], `feature_gradient` [T,F]: of target . logits, by the window."""
+    """`window` f32 [T,F], `target` f32 [K] -> `logits` [K], and `feature_gradient` [T,F] of target . logits."""
     graph = GraphBuilder()
     window = x = float_input("window", head.frames, head.features)
     for stage in head.stages:

@@ -31,6 +31,7 @@ SUPPORTED = (
     "GRU, LSTM, Bidirectional, Dense, Dropout, activations, BatchNormalization, LayerNormalization, Flatten, "
     "GlobalAveragePooling1D and GlobalMaxPooling1D"
 )
+UNLIKE = "its two directions are not of one kind; make the backward layer like the forward one"
 INERT = (
     layers.Dropout,
     layers.SpatialDropout1D,
@@ -53,7 +54,7 @@ class Head:
     stages: tuple[Stage, ...]
     classes: int
     single_sigmoid: bool
-    """One output with a sigmoid: the logits are [-z, z] and their sigmoids the scores; else the scores are the softmax."""
+    """One output z: the logits are [-z, z] and their sigmoids the scores; else the scores are the softmax."""
 
     @property
     def no_step(self) -> str | None:
@@ -68,7 +69,7 @@ def read_head(keras_layers: Sequence[keras.Layer], frames: int, features: int) -
     """
     chain = [layer for layer in keras_layers if not isinstance(layer, INERT)]
     if not any(isinstance(layer, layers.GRU | layers.LSTM | layers.Bidirectional) for layer in chain):
-        raise ModelError("the model has no GRU or LSTM layer behind its TimeDistributed ones; nothing reads the sequence")
+        raise ModelError("the model has no GRU or LSTM layer behind its TimeDistributed layers")
     stages: list[Stage] = []
     width, sequence = features, True
     for layer in chain:
@@ -124,30 +125,37 @@ def _read(layer: keras.Layer, frames: int, width: int, sequence: bool) -> tuple[
     if isinstance(layer, layers.Flatten):
         return ([FlattenTime(layer.name, frames, width)], frames * width, False) if sequence else ([], width, False)
     raise ModelError(
-        f"layer '{layer.name}' ({type(layer).__name__}) is not supported in the recurrent head; supported are {SUPPORTED}"
+        f"layer '{layer.name}' ({type(layer).__name__}) is not supported behind the frames; supported are {SUPPORTED}"
     )
 
 
 def _recurrent(layer: keras.Layer) -> Recurrent:
     if isinstance(layer, layers.Bidirectional):
         if layer.merge_mode not in MERGES:
-            raise ModelError(f"layer '{layer.name}': merge_mode {layer.merge_mode!r}; supported are {', '.join(MERGES)}")
+            raise ModelError(f"layer '{layer.name}': merge_mode {layer.merge_mode!r} is none of {', '.join(MERGES)}")
         forward, backward = layer.forward_layer, layer.backward_layer
         if type(forward) is not type(backward) or forward.go_backwards or not backward.go_backwards:
-            raise ModelError(f"layer '{layer.name}': its two directions differ in more than their direction; use one layer")
-        cells = [_cell(layer.name, inner, f"{layer.name}/{way}") for inner, way in ((forward, "forward"), (backward, "backward"))]
+            raise ModelError(
+                f"layer '{layer.name}': its two directions differ in more than their direction; use one layer"
+            )
+        cells = [
+            _cell(layer.name, inner, f"{layer.name}/{way}")
+            for inner, way in ((forward, "forward"), (backward, "backward"))
+        ]
         # One node of ONNX serves both directions, so what is not a weight must be equal.
         if len({(cell.units, getattr(cell, "reset_after", None)) for cell in cells}) > 1:
-            raise ModelError(f"layer '{layer.name}': its two directions differ in more than their direction; use one layer")
+            raise ModelError(
+                f"layer '{layer.name}': its two directions differ in more than their direction; use one layer"
+            )
         return Recurrent(layer.name, cells[0], bool(forward.return_sequences), cells[1], layer.merge_mode)
     if layer.go_backwards:
-        raise ModelError(f"layer '{layer.name}': go_backwards alone is not supported; use Bidirectional or reverse the frames")
+        raise ModelError(f"layer '{layer.name}': go_backwards alone is not supported; use Bidirectional")
     return Recurrent(layer.name, _cell(layer.name, layer, layer.name), bool(layer.return_sequences))
 
 
 def _cell(name: str, layer: keras.Layer, prefix: str) -> Cell:
     if not isinstance(layer, layers.GRU | layers.LSTM):
-        raise ModelError(f"layer '{name}' ({type(layer).__name__}) is not supported as a recurrent layer; use GRU or LSTM")
+        raise ModelError(f"layer '{name}' ({type(layer).__name__}) is not supported; use GRU or LSTM")
     for option in ("stateful", "return_state"):
         if getattr(layer, option):
             raise ModelError(f"layer '{name}': {option}=True is not supported; every window starts from zeros")

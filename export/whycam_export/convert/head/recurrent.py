@@ -19,7 +19,7 @@ MERGES = ("concat", "sum", "mul", "ave")
 
 @dataclass(frozen=True)
 class Recurrent:
-    """A GRU or LSTM layer; with `backward` a bidirectional one. f32 [N,T,F] -> [N,T,units] if `sequences`, else [N,units]."""
+    """A GRU or LSTM layer, with `backward` a bidirectional one: [N,T,F] -> [N,T,units] if `sequences` or [N,units]."""
 
     name: str
     forward: Cell

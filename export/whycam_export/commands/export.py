@@ -1,0 +1,105 @@
+"""`whycam export`: a Keras model as a bundle of ONNX graphs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from whycam.bundle import Manifest
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="The trained model: .keras or .h5.", metavar="MODEL")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write, NAME.whycam.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes in the order of the outputs.", metavar="A,B,...", show_default="as trained"),
+    ] = None,
+    normal: Annotated[str | None, typer.Option(help="The class that is no anomaly.", show_default="as trained")] = None,
+    frame_interval: Annotated[
+        float | None, typer.Option(help="Seconds between two frames of a window.", show_default="as trained")
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of frames before the network, as in keras.applications; none gives it RGB 0 to 255.",
+            metavar="auto|caffe|torch|tf|none",
+            show_default="as trained, else auto",
+        ),
+    ] = None,
+    cam_layer: Annotated[
+        str | None,
+        typer.Option(
+            help="The layer whose maps explain; finer ones point better.", show_default="the last convolution"
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a window, where the model leaves that open.", min=1)
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(help="A video on which, too, the bundle is compared with Keras.")
+    ] = None,
+    version: Annotated[str, typer.Option("--model-version", help="The version that the bundle carries.")] = "1",
+) -> None:
+    """Export a trained Keras model as a bundle that a device runs and explains.
+
+    MODEL takes frames through TimeDistributed layers, GRU or LSTM layers and dense layers to a softmax, a single
+    sigmoid or logits. The bundle's graphs are compared with Keras before anything is written.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from rich.console import Console
+
+    from whycam_export.commands.stages import Stages
+    from whycam_export.convert import ExportOptions, export_bundle
+
+    console = Console(stderr=True, highlight=False)
+    options = ExportOptions(
+        classes=tuple(name.strip() for name in classes.split(",")) if classes is not None else None,
+        normal=normal,
+        frame_interval=frame_interval,
+        preprocess=preprocess,
+        cam_layer=cam_layer,
+        frames=frames,
+        sample=sample,
+        version=version,
+    )
+    with Stages(console) as stages:
+        manifest = export_bundle(model, output, options, stages.begin)
+    _show(console, output, manifest)
+
+
+def _show(console: Console, output: Path, manifest: Manifest) -> None:
+    from rich.table import Table
+
+    from whycam_export.convert.parity import LIMITS
+
+    console.print(f"\n[bold]{output}[/]  {', '.join(manifest.classes)}; normal is {manifest.normal}")
+    window, cam = manifest.window, manifest.cam
+    console.print(
+        f"window of {window.frames} frames, one each {window.frame_interval:g} s; "
+        f"maps of {cam.name}, {cam.channels} x {cam.height} x {cam.width}"
+    )
+    if manifest.provenance["cam_layer"]:
+        console.print(f"[yellow]{manifest.provenance['cam_layer']}: {cam.name} is taken[/]")
+    if not manifest.step.available:
+        console.print(f"[yellow]no step graph: {manifest.step.reason}; the runtime re-runs the window[/]")
+
+    table = Table("against Keras", "largest error", "tolerated", title_justify="left")
+    for name, limit in LIMITS.items():
+        error = getattr(manifest.parity, name)
+        table.add_row(name, "-" if error is None else f"{error:.1e}", f"{limit:.0e}")
+    console.print(table)
+    files = Table("file", "MB")
+    for name, entry in manifest.files.items():
+        files.add_row(name, f"{entry.bytes / 1e6:.1f}")
+    files.add_row("[bold]in all", f"[bold]{sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f}")
+    console.print(files)
+    console.print("next:", style="bold")
+    console.print(f"  whycam score VIDEO -b {output} -o scored", soft_wrap=True)
+    console.print(f"  whycam explain VIDEO -b {output} --at SECONDS -o why.png", soft_wrap=True)

@@ -1,0 +1,217 @@
+"""From a Keras model to a bundle: cut, convert, differentiate, prove, write."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from whycam.bundle import Manifest, file_entry, write_manifest
+from whycam.bundle.manifest import CamLayer, FrameSize, Parity, Step, Window
+from whycam.bundle.store import MANIFEST
+from whycam_export.convert import parity
+from whycam_export.convert.chain import Chain, cut, load_model
+from whycam_export.convert.extractor import Extractor, build_extractor
+from whycam_export.convert.graphs import Graphs, build_graphs
+from whycam_export.convert.head import Head, read_head
+from whycam_export.convert.preprocessing import Preprocessing, preprocessing
+from whycam_export.convert.reference import keras_reference
+from whycam_export.convert.sample import noise_window, video_window
+from whycam_export.convert.sidecar import read_sidecar
+from whycam_export.errors import ModelError
+
+THRESHOLD = 0.5
+"""Where an alert starts until calibration says better."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the model file does not say; None means what training left beside it, or the default."""
+
+    classes: tuple[str, ...] | None = None
+    normal: str | None = None
+    frame_interval: float | None = None
+    preprocess: str | None = None
+    cam_layer: str | None = None
+    frames: int | None = None
+    sample: Path | None = None
+    version: str = "1"
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What the model's inputs and outputs mean."""
+
+    classes: tuple[str, ...]
+    normal: str
+    frame_interval: float
+    preprocess: str
+
+
+def export_bundle(
+    model: Path, output: Path, options: ExportOptions | None = None, stage: Callable[[str], None] = lambda text: None
+) -> Manifest:
+    """Export the Keras model at `model` as the bundle `output`; `stage` hears what is done next.
+
+    A bundle that is there already is replaced once the new one is complete.
+
+    Raises:
+        ModelError: the model cannot be read or has another form, an option is missing or does not fit, or the graphs
+            disagree with Keras; nothing is written then.
+        SourceError: the sample video cannot be read.
+    """
+    options = options or ExportOptions()
+    _check_output(output)
+    stage("read the model")
+    chain = cut(load_model(model), options.frames)
+    meaning = _meaning(model, options)
+    extractor = build_extractor(chain, options.cam_layer)
+    head = read_head(chain.head, chain.frames, extractor.features)
+    _check_classes(meaning, head)
+    prepare = preprocessing(meaning.preprocess, chain.per_frame)
+    windows = [noise_window(chain.frames, chain.height, chain.width)]
+    if options.sample is not None:
+        stage(f"read {options.sample.name}")
+        windows.append(video_window(options.sample, meaning.frame_interval, chain.frames, chain.height, chain.width))
+    graphs = build_graphs(chain, extractor, head, prepare, stage)
+
+    stage("run Keras for comparison")
+    names = ["noise", "sample"]
+    cases = [
+        parity.Case(name, frames, keras_reference(chain, extractor, head, prepare.apply(frames)))
+        for name, frames in zip(names, windows, strict=False)
+    ]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        stage("write the graphs and compare them with Keras")
+        for name, graph in graphs.models.items():
+            onnx.save(graph, draft / name)
+        figures = parity.measure(draft, cases, graphs.states)
+        parity.check(figures)
+        _write_golden(draft / "golden.npz", cases[-1], meaning.classes)
+        manifest = _manifest(model, output, options, meaning, chain, extractor, head, prepare, graphs, figures, draft)
+        write_manifest(draft, manifest)
+        draft.chmod(0o755)
+        _replace(output, draft)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _check_output(output: Path) -> None:
+    if output.is_dir() and not (output / MANIFEST).is_file() and any(output.iterdir()):
+        raise ModelError(f"{output}: is a directory but no bundle, it will not be replaced; choose another name")
+    if output.is_file():
+        raise ModelError(f"{output}: is a file; a bundle is a directory, choose another name")
+
+
+def _meaning(model: Path, options: ExportOptions) -> _Meaning:
+    trained = read_sidecar(model)
+    found: dict[str, Any] = trained.model_dump() if trained is not None else {"preprocess": "auto"}
+    given = {
+        "classes": options.classes,
+        "normal": options.normal,
+        "frame_interval": options.frame_interval,
+        "preprocess": options.preprocess,
+    }
+    found.update({key: value for key, value in given.items() if value is not None})
+    for key in given:
+        if key not in found:
+            flag = key.replace("_", "-")
+            raise ModelError(f"{model}: was not trained by whycam (no {model.stem}.json beside it); say --{flag}")
+    meaning = _Meaning(**found)
+    if len(set(meaning.classes)) != len(meaning.classes) or not all(meaning.classes):
+        raise ModelError(f"--classes {','.join(meaning.classes)}: the names must be distinct and not empty")
+    if meaning.normal not in meaning.classes:
+        raise ModelError(f"--normal {meaning.normal}: not among the classes {', '.join(meaning.classes)}")
+    if not 0 < meaning.frame_interval < 3600:
+        raise ModelError(f"--frame-interval {meaning.frame_interval}: must be seconds between frames, above 0")
+    return meaning
+
+
+def _check_classes(meaning: _Meaning, head: Head) -> None:
+    if len(meaning.classes) != head.classes:
+        kind = "a single sigmoid, for two classes" if head.single_sigmoid else f"{head.classes} outputs"
+        names = ", ".join(meaning.classes)
+        raise ModelError(f"--classes: {len(meaning.classes)} are named ({names}), but the model ends in {kind}")
+
+
+def _write_golden(path: Path, case: parity.Case, classes: tuple[str, ...]) -> None:
+    scores = case.reference.scores
+    best = int(scores.argmax())
+    heatmaps = np.maximum(case.reference.cams[best], 0).astype(np.float32)
+    np.savez_compressed(path, frames=case.frames, scores=scores, heatmaps=heatmaps, label=np.array(classes[best]))
+
+
+def _manifest(
+    model: Path,
+    output: Path,
+    options: ExportOptions,
+    meaning: _Meaning,
+    chain: Chain,
+    extractor: Extractor,
+    head: Head,
+    prepare: Preprocessing,
+    graphs: Graphs,
+    figures: Parity,
+    draft: Path,
+) -> Manifest:
+    channels, height, width = extractor.map_shape
+    packages = ("whycam-export", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
+    return Manifest(
+        name=output.stem,
+        version=options.version,
+        classes=meaning.classes,
+        normal=meaning.normal,
+        window=Window(
+            frames=chain.frames,
+            frame_interval=meaning.frame_interval,
+            # A quarter of the window may be missing before what is left tells too little of the scene.
+            max_gap=meaning.frame_interval * max(2, chain.frames // 4),
+        ),
+        input=FrameSize(height=chain.height, width=chain.width),
+        features=extractor.features,
+        cam=CamLayer(name=extractor.cam_layer, channels=channels, height=height, width=width),
+        step=Step(available=head.no_step is None, states=graphs.states, reason=head.no_step),
+        thresholds={name: THRESHOLD for name in meaning.classes if name != meaning.normal},
+        precisions={"fp32": "features.onnx"},
+        parity=figures,
+        provenance={
+            "model": model.name,
+            "model_sha256": file_entry(model).sha256,
+            "preprocess": prepare.mode,
+            "cam_layer": extractor.note,
+            "sample": options.sample.name if options.sample else None,
+            "exported": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "versions": {name: importlib.metadata.version(name) for name in packages if _installed(name)},
+        },
+        files={path.name: file_entry(path) for path in sorted(draft.iterdir())},
+    )
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _replace(output: Path, draft: Path) -> None:
+    if not output.exists():
+        draft.rename(output)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
+    output.rename(old / "bundle")
+    draft.rename(output)
+    shutil.rmtree(old)
