@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,28 +15,22 @@ from whycam.errors import MissingDependencyError
 
 WHEELS = 'pip install "whycam[cpu]"'
 _JETSON_RELEASE = Path("/etc/nv_tegra_release")
+# The vendor's index for the release of Jetson Linux that JetPack 6 holds, and for the later ones.
+_JETSON_INDEX = {"R36": "https://pypi.jetson-ai-lab.io/jp6/cu126"}
+_LATER_JETSON_INDEX = "https://pypi.jetson-ai-lab.io/sbsa/cu130"
 
 
 @dataclass(frozen=True)
 class Library:
-    """An optional library: the module it provides, and the lines that install it."""
+    """An optional library, and the module that it provides."""
 
     name: str
     module: str
-    on_jetson: str
 
 
-OPENCV = Library(
-    "OpenCV",
-    "cv2",
-    "sudo apt-get install -y nvidia-opencv && python3 -m venv --system-site-packages --upgrade " + sys.prefix,
-)
-ONNXRUNTIME = Library(
-    "ONNX Runtime",
-    "onnxruntime",
-    "pip install onnxruntime-gpu --index-url https://pypi.jetson-ai-lab.io/jp6/cu126",
-)
-MATPLOTLIB = Library("Matplotlib", "matplotlib", "pip install matplotlib")
+OPENCV = Library("OpenCV", "cv2")
+ONNXRUNTIME = Library("ONNX Runtime", "onnxruntime")
+MATPLOTLIB = Library("Matplotlib", "matplotlib")
 
 
 @contextmanager
@@ -54,13 +50,24 @@ def needs(library: Library) -> Iterator[None]:
 
 
 def install_line(library: Library) -> str:
-    """What installs `library` here: whycam's extra, or on a Jetson the vendor's own build."""
-    return library.on_jetson if is_jetson() else WHEELS
+    """What installs `library` here: whycam's extra; on a Jetson the vendor's build, which alone knows its GPU."""
+    release = jetson_release()
+    if release is None:
+        return WHEELS
+    if library is OPENCV:
+        system_packages = f"python3 -m venv --system-site-packages --upgrade {shlex.quote(sys.prefix)}"
+        return f"sudo apt-get install -y nvidia-opencv && {system_packages}"
+    if library is ONNXRUNTIME:
+        return f"pip install onnxruntime-gpu --index-url {_JETSON_INDEX.get(release, _LATER_JETSON_INDEX)}"
+    return f"pip install {library.module}"
 
 
-def is_jetson() -> bool:
-    """Whether this machine is an NVIDIA Jetson."""
-    return platform.machine() == "aarch64" and _JETSON_RELEASE.exists()
+def jetson_release() -> str | None:
+    """The release of Jetson Linux, such as `R36`, where this machine is an NVIDIA Jetson."""
+    if platform.machine() != "aarch64" or not _JETSON_RELEASE.exists():
+        return None
+    release = re.search(r"R\d+", _JETSON_RELEASE.read_text(errors="replace"))
+    return release[0] if release else ""
 
 
 def _one_line(error: ImportError) -> str:

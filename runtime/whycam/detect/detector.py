@@ -32,7 +32,7 @@ def load(path: str | os.PathLike[str], precision: str = "fp32", providers: Seque
     preference: `cpu`, `cuda`, `tensorrt`, or ONNX Runtime's own names; by default CUDA where it is there, then the CPU.
 
     Raises BundleError where the bundle is missing, damaged or disagrees with its manifest; InputError, naming those
-    there are, for an unknown precision or provider; MissingDependencyError without ONNX Runtime or OpenCV.
+    there are, for an unknown precision or provider; MissingDependencyError without ONNX Runtime.
     """
     return Detector(Bundle.open(path), precision, providers)
 

@@ -24,20 +24,23 @@ def window_at(frames: Iterable[Frame], window: Window, at: float) -> list[Frame]
     samples: deque[Frame] = deque(maxlen=window.frames)
     chosen: list[Frame] | None = None
     spans: list[list[float]] = []
+    fresh = True
     for frame in frames:
         if frame.time > at and chosen is not None:
             return chosen
         slots = resampler.push(frame.time)
         if slots == COLD:
             samples.clear()
+            fresh = True
         for _ in range(min(slots - 1, window.frames)):
             samples.append(samples[-1])
         if slots != 0:
             samples.append(frame)
         full = len(samples) == window.frames
         if full:
-            if len(samples) > 0 and (slots == COLD or not spans or spans[-1][1] < samples[0].time):
+            if fresh:
                 spans.append([frame.time, frame.time])
+                fresh = False
             spans[-1][1] = frame.time
         if frame.time <= at:
             chosen = list(samples) if full else None
@@ -51,5 +54,10 @@ def _possible(spans: list[list[float]], window: Window) -> str:
         length = (window.frames - 1) * window.frame_interval
         return f"the video holds none ({window.frames} frames in {length:g} s without a gap over {window.max_gap:g} s)"
     # Rounded inwards: each time that is named is possible.
-    times = [f"{math.ceil(first * 1000) / 1000:g} to {math.floor(last * 1000) / 1000:g}" for first, last in spans]
+    times = [f"{_up(first):g} to {-_up(-last):g}" for first, last in spans]
     return f"choose from {', '.join(times)} s"
+
+
+def _up(seconds: float) -> float:
+    # To the next millisecond; the last bit of 3 * 0.1 is no reason for one more.
+    return math.ceil(seconds * 1000 - 1e-6) / 1000

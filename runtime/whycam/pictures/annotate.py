@@ -22,19 +22,17 @@ _TEXT = (240, 240, 240)
 _FAINT = (168, 160, 150)
 
 Image = NDArray[np.uint8]
+Heat = tuple[NDArray[np.float32], float]
+"""A heat map [h, w], and the value that glows fully."""
 
 
 def annotate(
-    frame: Image,
-    time: float,
-    decision: Decision | None,
-    manifest: Manifest,
-    heat: tuple[NDArray[np.float32], float] | None = None,
+    frame: Image, time: float, decision: Decision | None, manifest: Manifest, heat: Heat | None = None
 ) -> Image:
     """`frame`, uint8 [H, W, 3] BGR, enlarged where small, with a panel that shows `decision`, the last one taken.
 
-    `heat` is a heat map [h, w] and the value that glows fully. Width and height of the picture are even, as video
-    codecs want them, and depend only on the frame's size and the number of classes.
+    Width and height of the picture are even, as video codecs want them, and depend only on the frame's size and the
+    number of classes.
     """
     picture = _enlarged(frame)
     if heat is not None:

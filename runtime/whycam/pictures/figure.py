@@ -18,8 +18,9 @@ from whycam.pictures.palette import ALERT, INK, QUIET
 Image = NDArray[np.uint8]
 
 _MOST_COLUMNS = 10
-_CELL = 1.55
-"""Width of a frame's picture, in inches."""
+_CELL, _LARGEST_CELL = 1.55, 3.0
+"""Width of a frame's picture, in inches; short windows have larger ones."""
+_ROOM, _SIDES = 6.2, 1.4
 _CELL_PIXELS = 320
 
 
@@ -43,13 +44,14 @@ def draw_explanation(explanation: Explanation, score: float, path: Path, frames:
     rows = math.ceil(count / _MOST_COLUMNS)
     columns = math.ceil(count / rows)
     aspect = pictures[0].shape[0] / pictures[0].shape[1]
-    cell_height = _CELL * aspect + 0.24
-    width = max(columns * _CELL + 1.1, 7.0)
-    height = rows * cell_height + 2.75
+    cell = min(max(_CELL, _ROOM / columns), _LARGEST_CELL)
+    cell_height = cell * aspect + 0.24
+    width = max(columns * cell, _ROOM) + _SIDES
+    height = rows * cell_height + 2.73
 
     figure = Figure(figsize=(width, height), dpi=130)
     FigureCanvasAgg(figure)
-    left, right = 0.62 / width, 1 - 0.78 / width
+    left, right = 0.62 / width, 1 - (_SIDES - 0.62) / width
     top, middle = 1 - 0.78 / height, 1.95 / height
 
     grid = figure.add_gridspec(
@@ -71,7 +73,7 @@ def draw_explanation(explanation: Explanation, score: float, path: Path, frames:
     scale = ScalarMappable(Normalize(0, peak or 1), cmap="inferno")
     bar = figure.add_axes((right + 0.12 / width, middle, 0.13 / width, top - middle))
     figure.colorbar(scale, cax=bar)
-    bar.set_ylabel("share of the logit" if explanation.against is None else "share of the contrast", fontsize=7.5)
+    bar.set_ylabel("heat, in units of the logit", fontsize=7.5)
     bar.tick_params(labelsize=7)
     bar.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)
     bar.yaxis.get_offset_text().set_fontsize(7)

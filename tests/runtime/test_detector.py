@@ -1,0 +1,186 @@
+"""The detector: frames in, decisions out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BLUE, GREEN, RED
+from numpy.typing import NDArray
+from tiny_bundle import INTERVAL, SIZE, Expected, T
+
+import whycam
+from whycam import Decision, Detector, InputError
+
+Frames = NDArray[np.uint8]
+
+
+@pytest.fixture
+def detector(built_bundle: Path) -> Detector:
+    return whycam.load(built_bundle)
+
+
+@pytest.fixture
+def frames() -> Frames:
+    return np.random.default_rng(7).integers(0, 256, (30, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def plain(colour: tuple[int, int, int], height: int = SIZE, width: int = SIZE) -> Frames:
+    return np.full((height, width, 3), colour, dtype=np.uint8)
+
+
+def decide(detector: Detector, frames: Frames, times: list[float] | None = None) -> list[Decision]:
+    decisions = [detector.push(frame, None if times is None else times[index]) for index, frame in enumerate(frames)]
+    return [decision for decision in decisions if decision is not None]
+
+
+def values(decision: Decision) -> list[float]:
+    return list(decision.scores.values())
+
+
+def test_decisions_are_cold_until_the_window_is_full(detector: Detector, frames: Frames) -> None:
+    *cold, warm = decide(detector, frames[:T])
+
+    for decision in cold:
+        assert not decision.warm
+        assert not decision.alert
+        assert decision.label is None
+        assert list(decision.scores) == ["normal", "fight", "fire"]
+        assert all(math.isnan(score) for score in decision.scores.values())
+    assert warm.warm
+    assert warm.label is not None
+
+
+def test_scores_are_those_of_the_last_frames(detector: Detector, frames: Frames) -> None:
+    decisions = decide(detector, frames)
+
+    for end in range(T, len(frames) + 1):
+        assert values(decisions[end - 1]) == pytest.approx(Expected(frames[end - T : end]).scores, abs=1e-6)
+
+
+def test_step_and_head_agree(detector: Detector, headed_bundle: Path, frames: Frames) -> None:
+    times = list(np.cumsum(np.random.default_rng(3).uniform(0.03, 0.35, len(frames))))
+
+    stepped = decide(detector, frames, times)
+    headed = decide(whycam.load(headed_bundle), frames, times)
+
+    assert [decision.time for decision in stepped] == [decision.time for decision in headed]
+    np.testing.assert_allclose([values(d) for d in stepped], [values(d) for d in headed], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("colour", "label", "alert"), [(BLUE, "normal", False), (GREEN, "fight", True), (RED, "fire", True)]
+)
+def test_an_anomaly_raises_an_alert(detector: Detector, colour: tuple[int, int, int], label: str, alert: bool) -> None:
+    decision = decide(detector, np.stack([plain(colour)] * T))[-1]
+
+    assert (decision.label, decision.alert) == (label, alert)
+
+
+def test_frames_without_time_are_one_interval_apart(detector: Detector, frames: Frames) -> None:
+    decisions = decide(detector, frames[:6])
+
+    assert [decision.time for decision in decisions] == pytest.approx([INTERVAL * index for index in range(6)])
+
+
+@pytest.mark.parametrize("fps", [12, 25, 30, 60])
+def test_a_camera_of_any_rate_is_resampled_to_the_models(detector: Detector, fps: int) -> None:
+    times = [index / fps for index in range(fps * 3)]
+
+    decisions = decide(detector, np.stack([plain(RED)] * len(times)), times)
+
+    assert len(decisions) == pytest.approx(3 / INTERVAL, abs=1)
+    assert np.diff([decision.time for decision in decisions]) == pytest.approx(INTERVAL, abs=1 / fps)
+
+
+def test_a_frame_that_is_not_due_gives_no_decision(detector: Detector, frames: Frames) -> None:
+    assert detector.push(frames[0], 0.0) is not None
+    assert detector.push(frames[1], 0.04) is None
+    assert detector.push(frames[2], 0.10) is not None
+
+
+def test_a_missed_slot_holds_the_sample_before_it(detector: Detector, frames: Frames) -> None:
+    decide(detector, frames[:3], [0.0, 0.1, 0.2])
+
+    decision = detector.push(frames[3], 0.4)
+
+    assert decision is not None
+    held = frames[[1, 2, 2, 3]]
+    assert values(decision) == pytest.approx(Expected(held).scores, abs=1e-6)
+    assert detector.explain().times == pytest.approx([0.1, 0.2, 0.2, 0.4])
+    assert (detector.explain().frames == held).all()
+
+
+def test_a_gap_makes_the_window_cold_and_new(detector: Detector, frames: Frames) -> None:
+    decide(detector, frames[:T], [0.0, 0.1, 0.2, 0.3])
+
+    decisions = decide(detector, frames[T : 2 * T], [1.0, 1.1, 1.2, 1.3])
+
+    assert [decision.warm for decision in decisions] == [False, False, False, True]
+    assert values(decisions[-1]) == pytest.approx(Expected(frames[T : 2 * T]).scores, abs=1e-6)
+
+
+def test_a_clock_that_goes_back_makes_the_window_cold(detector: Detector, frames: Frames) -> None:
+    decide(detector, frames[:T], [5.0, 5.1, 5.2, 5.3])
+
+    decision = detector.push(frames[T], 1.0)
+
+    assert decision is not None
+    assert not decision.warm
+
+
+def test_frames_of_another_size_are_resized(detector: Detector) -> None:
+    sizes = [(480, 640), (64, 48), (7, 9), (SIZE, SIZE)]
+
+    decision = decide(detector, [plain(RED, *size) for size in sizes])[-1]  # type: ignore[arg-type]  # of any sizes
+
+    assert values(decision) == pytest.approx(Expected(np.stack([plain(RED)] * T)).scores, abs=1e-6)
+
+
+def test_the_callers_array_may_be_reused(detector: Detector, frames: Frames) -> None:
+    buffer = np.empty_like(frames[0])
+    for frame in frames[:T]:
+        buffer[:] = frame
+        detector.push(buffer)
+
+    assert (detector.explain().frames == frames[:T]).all()
+
+
+@pytest.mark.parametrize(
+    ("frame", "got"),
+    [
+        (np.zeros((8, 8, 3), dtype=np.float32), r"float32 \[8, 8, 3\]"),
+        (np.zeros((8, 8), dtype=np.uint8), r"uint8 \[8, 8\]"),
+        (np.zeros((8, 8, 4), dtype=np.uint8), r"uint8 \[8, 8, 4\]"),
+        (np.zeros((0, 8, 3), dtype=np.uint8), r"uint8 \[0, 8, 3\]"),
+        ([[1, 2, 3]], "list"),
+        (None, "NoneType"),
+    ],
+)
+def test_a_frame_of_another_kind_is_refused(detector: Detector, frame: object, got: str) -> None:
+    with pytest.raises(InputError, match=rf"uint8 array \[height, width, 3\] of BGR pixels, not {got}"):
+        detector.push(frame)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_frames_with_and_without_time_do_not_mix(detector: Detector, frames: Frames) -> None:
+    detector.push(frames[0], 0.0)
+
+    with pytest.raises(InputError, match="with a time before"):
+        detector.push(frames[1])
+
+
+def test_an_unknown_precision_names_those_there_are(built_bundle: Path) -> None:
+    with pytest.raises(InputError, match="precision 'int8': bundle 'colours' has fp32"):
+        whycam.load(built_bundle, precision="int8")
+
+
+def test_an_unknown_provider_names_those_there_are(built_bundle: Path) -> None:
+    with pytest.raises(InputError, match="execution provider 'quantum': the ONNX Runtime installed here has cpu"):
+        whycam.load(built_bundle, providers=["quantum"])
+
+
+@pytest.mark.parametrize("providers", [["cpu"], ["CPUExecutionProvider"], None])
+def test_a_provider_has_a_short_and_a_long_name(built_bundle: Path, providers: list[str] | None) -> None:
+    assert decide(whycam.load(built_bundle, providers=providers), np.stack([plain(RED)] * T))[-1].alert
