@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.house.conftest import Environment
+from tests.runtime import tiny_bundle
 
 HEAVY = ("tensorflow", "keras", "onnx", "onnxruntime", "cv2", "matplotlib")
 
@@ -45,7 +46,9 @@ finally:
 
 
 def test_scoring_without_onnx_runtime_names_the_install_line(device: Environment, tmp_path: Path) -> None:
-    done = device.run("whycam", "score", str(tmp_path / "walk.mp4"), "-b", str(tmp_path / "fight.whycam"))
+    bundle = tiny_bundle.build(tmp_path / "colours.whycam")
+
+    done = device.run("whycam", "score", str(tmp_path / "walk.mp4"), "-b", str(bundle))
 
     assert done.returncode == 2
     assert 'pip install "whycam[cpu]"' in done.stderr

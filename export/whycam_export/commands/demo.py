@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +22,6 @@ def demo(
     Prints two figures: the part of windows with the right label, and the part of heat maps that peak on the anomaly.
     Ends with status 1 where one is below what is promised (0.95 and 0.6).
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from rich.console import Console
 
     from whycam_export.demo.measure import ACCURACY_REQUIRED, POINTING_REQUIRED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -54,8 +53,13 @@ def train(
         str | None, typer.Option(help="The class that is no anomaly.", show_default="the one so named")
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs at most.")] = 200,
-    patience: Annotated[int, typer.Option(help="Epochs without progress after which training stops.")] = 25,
-    batch: Annotated[int, typer.Option(help="Windows in a batch.")] = 16,
+    patience: Annotated[
+        int,
+        typer.Option(
+            help="Epochs without progress after which the learning rate drops; at the third time training stops."
+        ),
+    ] = 10,
+    batch: Annotated[int, typer.Option(help="Windows in a batch.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Of SGD; a tenth of it while fine-tuning.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Draws the split, first weights, order and dropout.")] = 0,
     cache: Annotated[
@@ -71,8 +75,16 @@ def train(
     What the frozen backbone computes is kept on disk and not computed again. Beside the model: NAME.json for
     `whycam export`, NAME.metrics.json, NAME.history.csv and .png, NAME.confusion.png.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from rich.console import Console
+
+    from whycam_export.training.clips import read_clips
+    from whycam_export.training.outputs import check_output
+    from whycam_export.training.quiet_tensorflow import import_tensorflow
+
+    # The commonest mistakes are answered at once; TensorFlow takes seconds to load.
+    check_output(output)
+    read_clips(clips)
+    import_tensorflow()
 
     from whycam_export.training.fit import Recipe
     from whycam_export.training.network import Architecture

@@ -85,7 +85,7 @@ class Fire:
         alpha = np.clip(3.5 * body * (puff * 1.7 - 0.25), 0, 1).astype(np.float32) * self.smoke
         alpha = cv2.resize(alpha, (w, h), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         shade = cv2.resize((45 + 80 * puff).astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
-        colour = shade[..., None] * np.ones(3, np.float32)
+        colour = np.repeat(shade[..., None], 3, axis=2).astype(np.float32)
         _lay(canvas, colour, alpha, int(self.x * OVERSAMPLING - w / 2), int(self.y * OVERSAMPLING - 0.5 * grown - h))
 
     def _sample(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from whycam_export.demo.measure import ACCURACY_REQUIRED, POINTING_REQUIRED
 from whycam_export.demo.report import ClipReport, Report
 
 # The chart's plot area, in units of its own view box.
-LEFT, TOP, RIGHT, BOTTOM = 30.0, 8.0, 412.0, 118.0
+LEFT, TOP, RIGHT, BOTTOM = 34.0, 10.0, 746.0, 196.0
 
 
 @dataclass(frozen=True)

@@ -112,14 +112,14 @@ class Report:
                 {"method": way.method, "against": way.against, "peak_on_anomaly": way.pointing.rate}
                 for way in self.ways
             ],
-            "seconds": dict(self.stages),
+            "seconds": {name: round(seconds, 1) for name, seconds in self.stages},
             "clips": [
                 {
                     "clip": clip.watched.name,
                     "label": clip.watched.truth.label,
                     "onset": clip.watched.truth.t0,
                     "alert": clip.alert,
-                    "alert_time": clip.alert_time,
+                    "alert_time": None if clip.alert_time is None else round(clip.alert_time, 3),
                     "windows": clip.counted,
                     "windows_right": clip.right,
                     "frames_explained": clip.pointing.frames,

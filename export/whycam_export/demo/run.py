@@ -80,8 +80,8 @@ def run(chosen: Plan, console: Console) -> Report:
 
     Whether the figures are good enough is the caller's to say: see `Report.shortfalls`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from whycam_export.demo.page import write_page
+    from whycam_export.training.quiet_tensorflow import import_tensorflow
 
     folder = chosen.output
     clear(folder)
@@ -92,6 +92,7 @@ def run(chosen: Plan, console: Console) -> Report:
         _film(learning, learn, FRAME_INTERVAL * (chosen.frames // 2 - 1), console)
         _film(chosen.shoots("test"), test, None, console)
     with clock.stage("Training the head on the backbone's features"):
+        import_tensorflow()
         model = folder / "model" / "demo.keras"
         _train(chosen, learn, model, console)
     with clock.stage("Exporting the bundle"):
@@ -182,4 +183,4 @@ def _watch_all(bundle: Path, clips: Path, folder: Path, console: Console) -> lis
 
 def _bar(console: Console) -> Progress:
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -14,6 +14,9 @@ import numpy.typing as npt
 from whycam_export.errors import TrainingError
 from whycam_export.training.features import Example, batch_input
 
+REDUCTION = 0.2
+"""Factor on the learning rate when the validation clips gain no more."""
+
 Report = Callable[[int, Mapping[str, float]], None]
 """Called after each epoch with its number, from 1, and its figures."""
 
@@ -23,12 +26,14 @@ class Recipe:
     """How the weights are found: the paper's SGD, with momentum and with the norm of the gradient bounded."""
 
     epochs: int = 200
-    batch: int = 16
+    batch: int = 32
     learning_rate: float = 0.01
     momentum: float = 0.9
     clip_norm: float = 1.0
-    patience: int = 25
-    """Epochs without a better validation cross-entropy after which training stops."""
+    patience: int = 10
+    """Epochs without a better validation cross-entropy after which the learning rate is reduced."""
+    reductions: int = 2
+    """How often it is reduced, each time from the best weights, before training stops."""
 
     def __post_init__(self) -> None:
         for option, value in (("--epochs", self.epochs), ("--batch", self.batch), ("--patience", self.patience)):
@@ -43,7 +48,7 @@ class Fitted:
     """How fitting went."""
 
     history: list[dict[str, float]]
-    """The figures of each epoch: `epoch`, `loss`, `accuracy`, `cross_entropy` and the same with `val_`."""
+    """Of each epoch: `epoch`, `learning_rate`, `loss`, `accuracy`, `cross_entropy`, `val_accuracy`, `val_cross_entropy`."""
     best_epoch: int
     """The epoch whose weights were kept; 0 where none was better than before."""
 
@@ -54,6 +59,7 @@ def fit(
     """Train the Keras `model` on `training`, in place; its weights become those of the best epoch on `validation`.
 
     Best is the lowest cross-entropy, all classes counting alike; epoch 0, the weights as they came, takes part.
+    When it stays away, training goes on from the best weights with a lower learning rate.
     Raises TrainingError where the loss stops being a number.
     """
     model.compile(
@@ -71,22 +77,29 @@ def fit(
         scores = predict(model, validation, recipe.batch)
         return _figures(scores, np.array([example.label for example in validation]), validation_weights)
 
-    best, best_epoch, best_weights = evaluate()["cross_entropy"], 0, None
+    best, best_epoch, best_weights = evaluate()["cross_entropy"], 0, model.get_weights()
     history: list[dict[str, float]] = []
+    learning_rate, waiting, reductions = recipe.learning_rate, 0, recipe.reductions
     for epoch in range(1, recipe.epochs + 1):
         shuffled = [training[at] for at in generator.permutation(len(training))]
-        figures = _train_epoch(model, shuffled, weights, recipe.batch)
+        figures = {"learning_rate": learning_rate, **_train_epoch(model, shuffled, weights, recipe.batch)}
         figures |= {f"val_{name}": value for name, value in evaluate().items()}
         if not all(map(math.isfinite, figures.values())):
             raise TrainingError(f"training diverged in epoch {epoch}: lower --learning-rate ({recipe.learning_rate:g})")
         history.append({"epoch": epoch, **figures})
         report(epoch, figures)
+        waiting += 1
         if figures["val_cross_entropy"] < best:
             best, best_epoch, best_weights = figures["val_cross_entropy"], epoch, model.get_weights()
-        elif epoch - best_epoch >= recipe.patience:
-            break
-    if best_weights is not None:
-        model.set_weights(best_weights)
+            waiting = 0
+        if waiting >= recipe.patience:
+            if reductions == 0:
+                break
+            learning_rate, waiting, reductions = REDUCTION * learning_rate, 0, reductions - 1
+            model.set_weights(best_weights)
+            model.optimizer.learning_rate = learning_rate
+            _forget_momentum(model.optimizer)
+    model.set_weights(best_weights)
     return Fitted(history, best_epoch)
 
 
@@ -99,6 +112,13 @@ def class_weights(chosen: Sequence[Example], classes: int) -> npt.NDArray[np.flo
     """A weight per class, f32 [K], so that all classes count alike and the windows' mean weight is 1."""
     counts = np.bincount([example.label for example in chosen], minlength=classes)
     return np.asarray(len(chosen) / (classes * np.maximum(counts, 1)), dtype=np.float32)
+
+
+def _forget_momentum(optimizer: Any) -> None:
+    """What has gathered belongs to the weights that were given up."""
+    for variable in optimizer.variables:
+        if "momentum" in variable.path:
+            variable.assign(np.zeros(variable.shape, dtype=np.float32))
 
 
 def _train_epoch(

@@ -16,6 +16,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, Any]], kept: Sequence[i
     """Cross-entropy and accuracy over the epochs as PNG; `kept` marks the rows (from 1) whose weights were kept."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -29,6 +30,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, Any]], kept: Sequence[i
         for index, epoch in enumerate(kept):
             axes.axvline(epoch, color=_KEPT, linestyle=":", label="weights kept" if index == 0 else None)
         axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     figure.axes[1].set_ylim(0, 1.02)

@@ -91,7 +91,7 @@ def train(options: Options, console: Console | None = None) -> Trained:
         with epoch_bar(screen, _TITLES[phase], recipe.epochs) as report:
             fitted = fit(model, data.training, data.windows["validation"], recipe, options.seed, report)
         kept.append(len(history) + fitted.best_epoch)
-        history += [{"phase": phase, "learning_rate": recipe.learning_rate, **row} for row in fitted.history]
+        history += [{"phase": phase, **row} for row in fitted.history]
 
     assert standardization is not None  # there is always a phase
     scored = {

@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+
 from whycam_export.autodiff import DifferentiationError, differentiate
 
 RNG = np.random.default_rng(0)
