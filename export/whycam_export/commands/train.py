@@ -77,9 +77,9 @@ def train(
     """
     from rich.console import Console
 
+    from whycam_export.quiet_tensorflow import import_tensorflow
     from whycam_export.training.clips import read_clips
     from whycam_export.training.outputs import check_output
-    from whycam_export.training.quiet_tensorflow import import_tensorflow
 
     # The commonest mistakes are answered at once; TensorFlow takes seconds to load.
     check_output(output)

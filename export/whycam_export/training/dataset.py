@@ -84,9 +84,10 @@ def describe(data: Dataset, classes: Sequence[str], console: Console) -> None:
             labels = ", ".join(f"{counts[name]} {name}" for name in classes)
             console.print(f"{side}: {len(clips)} clips of {sources} sources ({labels})", highlight=False, markup=False)
     if data.padded:
-        console.print(f"{data.padded} clips are shorter than a window: their last frame is held", highlight=False)
+        console.print(f"shorter than a window, their last frame held: {data.padded} clips", highlight=False)
     if data.skipped:
-        console.print(f"{len(data.skipped)} clips cannot be read and are left out", highlight=False)
+        count = len(data.skipped)
+        console.print(f"{count} clip{'' if count == 1 else 's'} cannot be read: left out", highlight=False)
     both = shared_sources(data.sides)
     if both:
         console.print(

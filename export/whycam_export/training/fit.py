@@ -48,7 +48,7 @@ class Fitted:
     """How fitting went."""
 
     history: list[dict[str, float]]
-    """Of each epoch: `epoch`, `learning_rate`, `loss`, `accuracy`, `cross_entropy`, `val_accuracy`, `val_cross_entropy`."""
+    """Of each epoch: its number, learning rate, loss (with penalties), accuracy and cross-entropy, `val_` on validation."""
     best_epoch: int
     """The epoch whose weights were kept; 0 where none was better than before."""
 

@@ -27,7 +27,7 @@ def save_npz(path: Path, model: Any, per_channel: bool) -> Path:
     arrays = {
         f"{layer.name}/{kind}|{key}": array
         for layer in model.layers
-        for kind, weights in zip(("kernel", "bias"), layer.get_weights())
+        for kind, weights in zip(("kernel", "bias"), layer.get_weights(), strict=False)
         for key, array in quantized(weights.astype(np.float64), per_channel).items()
     }
     np.savez(path, **arrays)

@@ -13,7 +13,7 @@ Brightening = Callable[[float, float], np.ndarray]
 
 
 def seconds_shown(frames: np.ndarray) -> np.ndarray:
-    """When the frames [n, H, W, 3] of a `brightening` clip were taken, after the first; codecs shift all levels alike."""
+    """When the frames [n, H, W, 3] of a `brightening` clip were taken, after the first of them."""
     levels = frames.mean(axis=(-3, -2, -1))
     return (levels - levels[0]) / 60
 
