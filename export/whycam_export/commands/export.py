@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,13 +51,15 @@ def export(
     MODEL takes frames through TimeDistributed layers, GRU or LSTM layers and dense layers to a softmax, a single
     sigmoid or logits. The bundle's graphs are compared with Keras before anything is written.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from rich.console import Console
 
     from whycam_export.commands.stages import Stages
-    from whycam_export.convert import ExportOptions, export_bundle
+    from whycam_export.quiet_tensorflow import import_tensorflow
 
     console = Console(stderr=True, highlight=False)
+    import_tensorflow()
+    from whycam_export.convert import ExportOptions, export_bundle
+
     options = ExportOptions(
         classes=tuple(name.strip() for name in classes.split(",")) if classes is not None else None,
         normal=normal,

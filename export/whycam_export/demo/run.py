@@ -81,7 +81,7 @@ def run(chosen: Plan, console: Console) -> Report:
     Whether the figures are good enough is the caller's to say: see `Report.shortfalls`.
     """
     from whycam_export.demo.page import write_page
-    from whycam_export.training.quiet_tensorflow import import_tensorflow
+    from whycam_export.quiet_tensorflow import import_tensorflow
 
     folder = chosen.output
     clear(folder)
