@@ -48,7 +48,7 @@ class Fitted:
     """How fitting went."""
 
     history: list[dict[str, float]]
-    """Of each epoch: its number, learning rate, loss (with penalties), accuracy and cross-entropy, `val_` on validation."""
+    """Of each epoch: number, learning rate, loss (with penalties), accuracy and cross-entropy; `val_` on validation."""
     best_epoch: int
     """The epoch whose weights were kept; 0 where none was better than before."""
 
@@ -71,7 +71,7 @@ def fit(
         weighted_metrics=[keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy")],
     )
     generator = np.random.default_rng(seed)
-    weights, validation_weights = (class_weights(side, model.output.shape[-1]) for side in (training, validation))
+    weights, validation_weights = (class_weights(side, model.outputs[0].shape[-1]) for side in (training, validation))
 
     def evaluate() -> dict[str, float]:
         scores = predict(model, validation, recipe.batch)
