@@ -17,6 +17,7 @@ import onnx
 from whycam.bundle import Manifest, file_entry, write_manifest
 from whycam.bundle.manifest import CamLayer, FrameSize, Parity, Step, Window
 from whycam.bundle.store import MANIFEST
+from whycam.detect.sampling import longest_gap
 from whycam_export.convert import parity
 from whycam_export.convert.chain import Chain, cut, load_model
 from whycam_export.convert.extractor import Extractor, build_extractor
@@ -176,8 +177,7 @@ def _manifest(
         window=Window(
             frames=chain.frames,
             frame_interval=meaning.frame_interval,
-            # A quarter of the window may be missing before what is left tells too little of the scene.
-            max_gap=meaning.frame_interval * max(2, chain.frames // 4),
+            max_gap=longest_gap(chain.frames, meaning.frame_interval),
         ),
         input=FrameSize(height=chain.height, width=chain.width),
         features=extractor.features,

@@ -9,13 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from whycam.detect.resize import resize
-from whycam.detect.sampling import COLD, Resampler
+from whycam.detect.sampling import COLD, Resampler, longest_gap
 from whycam.sources import open_source
 
 Frames = npt.NDArray[np.uint8]
-
-MAX_GAP_SECONDS = 1.0
-MAX_GAP_INTERVALS = 2.5
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class Sampling:
 
     @property
     def max_gap(self) -> float:
-        """Seconds without a frame after which the sampling starts anew."""
-        return max(MAX_GAP_SECONDS, MAX_GAP_INTERVALS * self.frame_interval)
+        """Seconds without a frame after which the sampling starts anew, as on the device."""
+        return longest_gap(self.frames, self.frame_interval)
 
     @property
     def stride(self) -> int:

@@ -13,6 +13,14 @@ EARLY = 0.05
 """A frame this fraction of the interval before it is due is taken: time stamps are rounded."""
 
 
+def longest_gap(frames: int, frame_interval: float) -> float:
+    """Seconds without a frame that a window of `frames` may hold: a quarter of it, and two intervals at least.
+
+    With more of it missing, what is left tells too little of the scene.
+    """
+    return frame_interval * max(2, frames // 4)
+
+
 class Resampler:
     """Chooses from frames of any rate, even or not, one for each slot of a regular grid of times.
 

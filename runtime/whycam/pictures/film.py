@@ -12,10 +12,10 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from cv2.utils import logging as cv2_logging
 from numpy.typing import NDArray
 
 from whycam.errors import InputError
+from whycam.opencv_log import opencv_silent
 
 Image = NDArray[np.uint8]
 
@@ -116,15 +116,12 @@ class _FFmpeg:
 class _OpenCV:
     def __init__(self, path: Path, fps: float, width: int, height: int) -> None:
         self._path = path
-        level = cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
-        try:
+        with opencv_silent():
             for codec in ("avc1", "vp09"):
                 fourcc = cv2.VideoWriter.fourcc(*codec)
                 self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, fps, (width, height))
                 if self._writer.isOpened():
                     return
-        finally:
-            cv2_logging.setLogLevel(level)
         raise _unwritable(path, "this OpenCV encodes neither H.264 nor VP9; install the program ffmpeg")
 
     def write(self, picture: Image) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.libraries import OPENCV, needs
+from whycam.opencv_log import opencv_silent
 
 if TYPE_CHECKING:
     import cv2
@@ -29,7 +29,7 @@ def open_capture(place: str, backend: Backend, options: Sequence[int] = ()) -> c
     with needs(OPENCV):
         import cv2
     os.environ.setdefault(*_QUIET)
-    with _opencv_silent():
+    with opencv_silent():
         try:
             capture = cv2.VideoCapture(place, getattr(cv2, f"CAP_{backend}"), list(options))
         except cv2.error:
@@ -42,20 +42,8 @@ def open_capture(place: str, backend: Backend, options: Sequence[int] = ()) -> c
 
 def read_image(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
     """The capture's next picture, uint8 [H, W, 3] BGR, or None at its end."""
-    with _opencv_silent():
+    with opencv_silent():
         found, image = capture.read()
     if not found or image is None:
         return None
     return np.asarray(image, dtype=np.uint8)
-
-
-@contextmanager
-def _opencv_silent() -> Iterator[None]:
-    # OpenCV complains on the process's stderr; callers raise an error that says more.
-    from cv2.utils import logging
-
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
