@@ -157,16 +157,21 @@ def test_an_interrupted_run_leaves_no_half_output(clips: Path, tmp_path: Path) -
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     said = []
-    for line in process.stderr:
-        said.append(line)
-        if "Training" in line:
-            break
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    said.append(process.communicate(timeout=120)[1])
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if "Training" in line:
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        said.append(process.communicate(timeout=120)[1])
+    finally:
+        process.kill()
 
     assert process.returncode not in (0, 2), "".join(said)
     assert "Traceback" not in "".join(said)
