@@ -296,3 +296,19 @@ def test_green_is_a_fight(whycam: Run, bundle: Path, make_video: MakeVideo) -> N
     last = whycam("score", make_video([GREEN] * 6), "-b", bundle).stdout.splitlines()[-1]
 
     assert json.loads(last)["label"] == "fight"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["score", "rtsp://camera/stream", "-o", "out"], "a film of a camera would have no end"),
+        (["explain", "rtsp://camera/stream", "--at", "1", "-o", "why.png"], "VIDEO is a camera"),
+        (["explain", "video.mp4", "--at", "nan", "-o", "why.png"], "--at nan: must be seconds"),
+    ],
+)
+def test_what_would_never_end_is_refused_at_once(arguments: list[str], message: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "whycam", *arguments, "-b", "any.whycam"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1

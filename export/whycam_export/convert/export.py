@@ -90,8 +90,7 @@ def export_bundle(
         parity.Case(name, frames, keras_reference(chain, extractor, head, prepare.apply(frames)))
         for name, frames in zip(names, windows, strict=False)
     ]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    draft = _draft(output)
     try:
         stage("write the graphs and compare them with Keras")
         for name, graph in graphs.models.items():
@@ -103,6 +102,9 @@ def export_bundle(
         write_manifest(draft, manifest)
         draft.chmod(0o755)
         _replace(output, draft)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise _unwritable(output, error) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -114,6 +116,21 @@ def _check_output(output: Path) -> None:
         raise ModelError(f"{output}: is a directory but no bundle, it will not be replaced; choose another name")
     if output.is_file():
         raise ModelError(f"{output}: is a file; a bundle is a directory, choose another name")
+    # Now, not after minutes of work.
+    _draft(output).rmdir()
+
+
+def _draft(output: Path) -> Path:
+    """A new directory beside `output`; raises ModelError where there can be none."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _unwritable(output: Path, error: OSError) -> ModelError:
+    return ModelError(f"{output}: cannot be written ({error.strerror or error}); choose another place")
 
 
 def _meaning(model: Path, options: ExportOptions) -> _Meaning:
@@ -126,10 +143,9 @@ def _meaning(model: Path, options: ExportOptions) -> _Meaning:
         "preprocess": options.preprocess,
     }
     found.update({key: value for key, value in given.items() if value is not None})
-    for key in given:
-        if key not in found:
-            flag = key.replace("_", "-")
-            raise ModelError(f"{model}: was not trained by whycam (no {model.stem}.json beside it); say --{flag}")
+    missing = ", ".join(f"--{key.replace('_', '-')}" for key in given if key not in found)
+    if missing:
+        raise ModelError(f"{model}: was not trained by whycam (no {model.stem}.json beside it); say {missing}")
     meaning = _Meaning(**found)
     if len(set(meaning.classes)) != len(meaning.classes) or not all(meaning.classes):
         raise ModelError(f"--classes {','.join(meaning.classes)}: the names must be distinct and not empty")
@@ -213,5 +229,10 @@ def _replace(output: Path, draft: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
     output.rename(old / "bundle")
-    draft.rename(output)
+    try:
+        draft.rename(output)
+    except OSError:
+        (old / "bundle").rename(output)
+        old.rmdir()
+        raise
     shutil.rmtree(old)

@@ -16,8 +16,8 @@ from whycam_export.errors import ModelError
 
 Array = np.ndarray[Any, Any]
 
-LIMITS = {"features": 1e-4, "scores": 1e-4, "heatmaps": 1e-3, "step": 1e-5}
-"""What is tolerated: features and heat maps relative to the largest, scores and step absolute."""
+LIMITS = {"features": 1e-4, "logits": 1e-4, "scores": 1e-4, "heatmaps": 1e-3, "step": 1e-5}
+"""What is tolerated: features, logits (or 1) and heat maps relative to the largest, scores and step absolute."""
 
 FAINTEST = 1e-3
 """Logits: fainter maps are measured against this. Behind a saturated GRU gradients are rounding errors in Keras too."""
@@ -44,12 +44,15 @@ def measure(directory: Path, cases: list[Case], states: tuple[StateTensor, ...])
         parts = [extract.run(["features", "maps"], {"frames": frame[None]}) for frame in case.frames]
         features, maps = (np.concatenate(part) for part in zip(*parts, strict=True))
         errors["features"].append(_relative(features, expected.features))
-        scores = head.run(["scores"], {"window": features[None]})[0][0]
+        logits, scores = (values[0] for values in head.run(["logits", "scores"], {"window": features[None]}))
+        errors["logits"].append(_logits_error(logits, expected.logits))
         errors["scores"].append(float(np.abs(scores - expected.scores).max()))
         for index, cam in enumerate(expected.cams):
             target = np.zeros(len(scores), np.float32)
             target[index] = 1
-            gradient = head_vjp.run(["feature_gradient"], {"window": features, "target": target})[0]
+            given = {"window": features, "target": target}
+            logits, gradient = head_vjp.run(["logits", "feature_gradient"], given)
+            errors["logits"].append(_logits_error(logits, expected.logits))
             map_gradient = maps_vjp.run(["map_gradient"], {"maps": maps, "feature_gradient": gradient})[0]
             found, wanted = grad_cam(maps, map_gradient), np.maximum(cam, 0)
             # Before the ReLU, so that a map which is all but nought after it is not measured against noise.
@@ -58,10 +61,13 @@ def measure(directory: Path, cases: list[Case], states: tuple[StateTensor, ...])
         if step is not None:
             errors["step"].append(_step_error(step, head, features, states))
     # numpy's maximum, unlike Python's, lets what is not a number through to the check.
-    features_error, scores_error, heatmaps_error = (float(np.max(errors[name])) for name in LIMITS if name != "step")
+    features_error, logits_error, scores_error, heatmaps_error = (
+        float(np.max(errors[name])) for name in LIMITS if name != "step"
+    )
     return Parity(
         frames=sum(len(case.frames) for case in cases),
         features=features_error,
+        logits=logits_error,
         scores=scores_error,
         heatmaps=heatmaps_error,
         step=float(np.max(errors["step"])) if step is not None else None,
@@ -85,6 +91,10 @@ def _session(path: Path) -> ort.InferenceSession:
 
 def _relative(found: Array, wanted: Array) -> float:
     return float(np.abs(found - wanted).max() / (np.abs(wanted).max() or 1.0))
+
+
+def _logits_error(found: Array, wanted: Array) -> float:
+    return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1.0))
 
 
 def _step_error(

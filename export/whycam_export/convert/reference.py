@@ -25,6 +25,8 @@ class Reference:
     """f32 [T,F]"""
     scores: Array
     """f32 [K], of the untouched model"""
+    logits: Array
+    """f32 [K]"""
     cams: Array
     """f32 [K,T,h,w]: for each class sum_k alpha_k A_k, Grad-CAM before its ReLU (Selvaraju 2017, equations 1 and 2), of
     the logit."""
@@ -40,7 +42,9 @@ def keras_reference(chain: Chain, extractor: Extractor, head: Head, images: Arra
         logits = [values[index] for index in range(head.classes)]
     cams = [tf.einsum("tc,thwc->thw", tf.reduce_mean(tape.gradient(logit, maps), (1, 2)), maps) for logit in logits]
     output = keras.ops.convert_to_numpy(chain.model(images[None], training=False))[0]
-    return Reference(features.numpy(), _scores(chain, head, output), np.stack([cam.numpy() for cam in cams]))
+    return Reference(
+        features.numpy(), _scores(chain, head, output), values.numpy(), np.stack([cam.numpy() for cam in cams])
+    )
 
 
 def _in_parts(model: keras.Model, images: Array, size: int = 8) -> Array:

@@ -68,8 +68,11 @@ class Parity(Part):
 
     frames: int = Field(description="frames compared")
     features: float = Field(description="largest error of features over the largest feature")
+    logits: float | None = Field(default=None, description="largest error of logits over the largest logit, or 1")
     scores: float = Field(description="largest absolute error of scores")
-    heatmaps: float = Field(description="largest error of Grad-CAM maps over the window's maximum")
+    heatmaps: float = Field(
+        description="largest error of Grad-CAM maps over the window's largest magnitude before the ReLU, or 0.001 logit"
+    )
     step: float | None = Field(default=None, description="largest absolute difference of scores, step against head")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,8 @@ def explain(
     The picture shows the window's frames under heat maps on one scale, and each frame's relevance below. The .npz holds
     heatmaps, relevance, times, frames, scores, classes, label, method and against.
     """
+    if not (math.isfinite(at) and at >= 0):
+        raise InputError(f"--at {at}: must be seconds from the start of the video")
     if output.suffix not in (".png", ".npz"):
         raise InputError(f"{output}: the output is a picture or arrays; name it .png or .npz")
     if not output.parent.is_dir():
@@ -50,7 +53,10 @@ def explain(
     from whycam.explain.target import contrast, target_vector
     from whycam.sources import open_source
     from whycam.sources.file import announcement
+    from whycam.sources.uri import is_live
 
+    if is_live(video):
+        raise InputError("VIDEO is a camera, which has no beginning to count from; record a video and explain that")
     method_named(method)
     detector = load(bundle, precision, provider)
     manifest = detector.manifest

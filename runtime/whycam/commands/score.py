@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from whycam.commands.options import AgainstOption, BundleOption, MethodOption, PrecisionOption, ProviderOption
+from whycam.errors import InputError
 
 
 def score(
@@ -40,7 +41,10 @@ def score(
     from whycam.explain.target import contrast, target_vector
     from whycam.sources import open_source
     from whycam.sources.file import announcement
+    from whycam.sources.uri import is_live
 
+    if output is not None and is_live(video):
+        raise InputError(f"--output {output}: a film of a camera would have no end; record a video and score that")
     method_named(method)
     detector = load(bundle, precision, provider)
     manifest = detector.manifest

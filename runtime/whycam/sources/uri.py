@@ -50,6 +50,11 @@ def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
             raise SourceError(f"{without_credentials(uri)}: no source of kind '{other}'; give {FORMS}")
 
 
+def is_live(uri: str) -> bool:
+    """Whether `uri` names a camera, whose frames have no end, and not a file."""
+    return uri.lower().startswith(("v4l2:", "csi://", "rtsp://", "rtsps://"))
+
+
 def _path(uri: str) -> str:
     try:
         parts = urlsplit(uri)

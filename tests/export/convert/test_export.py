@@ -228,7 +228,7 @@ def test_a_model_of_another_form_is_refused_by_name(make: Any, message: str, tmp
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"classes": None}, "say --classes"),
+        ({"classes": None, "normal": None}, "say --classes, --normal"),
         ({"normal": None}, "say --normal"),
         ({"frame_interval": None}, "say --frame-interval"),
         ({"classes": ("a", "normal")}, "2 are named (a, normal), but the model ends in 3 outputs"),
@@ -260,3 +260,9 @@ def test_a_file_that_is_no_model_is_refused(content: bytes | None, tmp_path: Pat
         (tmp_path / "m.keras").write_bytes(content)
     with pytest.raises(ModelError, match=r"m\.keras: (Keras cannot read it|no such file)"):
         export_bundle(tmp_path / "m.keras", tmp_path / "m.whycam", options(3))
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"m\.whycam: cannot be written"):
+        export_bundle(tmp_path / "no-model-either.keras", tmp_path / "file" / "m.whycam", options(3))
