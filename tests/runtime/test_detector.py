@@ -13,6 +13,8 @@ from tiny_bundle import INTERVAL, SIZE, Expected, T
 
 import whycam
 from whycam import Decision, Detector, InputError
+from whycam.bundle import Bundle
+from whycam.detect import Model
 
 Frames = NDArray[np.uint8]
 
@@ -184,3 +186,39 @@ def test_an_unknown_provider_names_those_there_are(built_bundle: Path) -> None:
 @pytest.mark.parametrize("providers", [["cpu"], ["CPUExecutionProvider"], None])
 def test_a_provider_has_a_short_and_a_long_name(built_bundle: Path, providers: list[str] | None) -> None:
     assert decide(whycam.load(built_bundle, providers=providers), np.stack([plain(RED)] * T))[-1].alert
+
+
+def test_detectors_share_one_model_and_keep_their_own_windows(built_bundle: Path) -> None:
+    model = Model(Bundle.open(built_bundle))
+    green, red = Detector(model), Detector(model)
+    for _ in range(T):
+        of_green = green.push(plain(GREEN))
+        of_red = red.push(plain(RED))
+    assert of_green is not None and of_green.label == "fight"
+    assert of_red is not None and of_red.label == "fire"
+
+
+def test_a_snapshot_is_explained_as_the_window_was(built_bundle: Path) -> None:
+    detector = whycam.load(built_bundle)
+    for _ in range(T):
+        detector.push(plain(GREEN))
+    then, snapshot = detector.explain(), detector.snapshot()
+    detector.push(np.zeros((8, 8, 3), dtype=np.uint8))
+    later = detector.model.explain(snapshot)
+    np.testing.assert_array_equal(later.heatmaps, then.heatmaps)
+    assert later.label == then.label == "fight"
+    with pytest.raises(InputError, match="no full window"):
+        whycam.load(built_bundle).snapshot()
+
+
+def test_a_still_picture_keeps_the_features_of_the_one_before(built_bundle: Path) -> None:
+    detector = whycam.load(built_bundle)
+    for _ in range(T):
+        decision = detector.push(plain(GREEN))
+    assert decision is not None and decision.label == "fight"
+    black = np.zeros((8, 8, 3), dtype=np.uint8)
+    for _ in range(T):
+        held = detector.push(black, still=True)
+    assert held is not None
+    assert held.scores == pytest.approx(decision.scores)
+    np.testing.assert_array_equal(detector.explain().frames[-1], black)

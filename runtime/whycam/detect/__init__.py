@@ -2,5 +2,7 @@
 
 from whycam.detect.decision import Decision
 from whycam.detect.detector import Detector, load
+from whycam.detect.model import Model
+from whycam.detect.ring import Snapshot
 
-__all__ = ["Decision", "Detector", "load"]
+__all__ = ["Decision", "Detector", "Model", "Snapshot", "load"]

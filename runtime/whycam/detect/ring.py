@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,39 @@ class Sample:
     """[H, W, 3] BGR, at the model's size."""
     time: float
     """Seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A full window as it was when it was scored; the stream goes on, this does not change."""
+
+    samples: tuple[Sample, ...]
+    """T of them, oldest first; one held for several slots stands as often."""
+    scores: dict[str, float]
+    """Score of each class."""
+    label: str
+    """The class with the highest score."""
+
+    def features(self) -> NDArray[np.float32]:
+        """[T, F]."""
+        return stacked_features(self.samples)
+
+    def maps(self) -> NDArray[np.float32]:
+        """[T, C, h, w]."""
+        return np.stack([sample.maps for sample in self.samples])
+
+    def images(self) -> NDArray[np.uint8]:
+        """[T, H, W, 3]."""
+        return np.stack([sample.image for sample in self.samples])
+
+    def times(self) -> NDArray[np.float64]:
+        """[T], seconds."""
+        return np.array([sample.time for sample in self.samples])
+
+
+def stacked_features(samples: Sequence[Sample]) -> NDArray[np.float32]:
+    """The features of n samples, f32 [n, F]."""
+    return np.stack([sample.features for sample in samples])
 
 
 class FeatureRing:
@@ -53,18 +87,6 @@ class FeatureRing:
         """Forget all samples."""
         self._samples.clear()
 
-    def features(self) -> NDArray[np.float32]:
-        """[n, F] of the n samples there are, oldest first; so are the rest."""
-        return np.stack([sample.features for sample in self._samples])
-
-    def maps(self) -> NDArray[np.float32]:
-        """[n, C, h, w]."""
-        return np.stack([sample.maps for sample in self._samples])
-
-    def images(self) -> NDArray[np.uint8]:
-        """[n, H, W, 3]."""
-        return np.stack([sample.image for sample in self._samples])
-
-    def times(self) -> NDArray[np.float64]:
-        """[n], seconds."""
-        return np.array([sample.time for sample in self._samples])
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples there are, oldest first."""
+        return tuple(self._samples)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whycam.bundle import Bundle
-from whycam.detect.graphs import head_spec, step_spec
-from whycam.detect.ring import FeatureRing
-from whycam.detect.sessions import open_graph
+from whycam.bundle import Manifest
+from whycam.detect.ring import FeatureRing, stacked_features
+from whycam.detect.sessions import Graph
 
 
 class Scorer(Protocol):
@@ -27,19 +25,14 @@ class Scorer(Protocol):
         """Begin a new window."""
 
 
-def open_scorer(bundle: Bundle, providers: Sequence[str]) -> Scorer:
-    """The step graph where the bundle has one, else the head."""
-    return StepScorer(bundle, providers) if bundle.manifest.step.available else WindowScorer(bundle, providers)
-
-
 class StepScorer:
     """T hidden states in flight, each started one frame after the other; a frame advances all of them at once."""
 
-    def __init__(self, bundle: Bundle, providers: Sequence[str]) -> None:
-        spec = step_spec(bundle.manifest)
-        self._step = open_graph(bundle, spec, providers)
+    def __init__(self, step: Graph, manifest: Manifest) -> None:
+        """A window at its start, over the step graph of the bundle that `manifest` describes."""
+        self._step = step
         self._zeros: dict[str, NDArray[np.float32]] = {
-            state.name: np.zeros((1, *state.shape), dtype=np.float32) for state in bundle.manifest.step.states
+            state.name: np.zeros((1, *state.shape), dtype=np.float32) for state in manifest.step.states
         }
         self._states = self._zeros
         self._scores: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
@@ -63,15 +56,16 @@ class StepScorer:
 class WindowScorer:
     """Runs the head over the window at each decision: for heads that look both ways."""
 
-    def __init__(self, bundle: Bundle, providers: Sequence[str]) -> None:
-        self._head = open_graph(bundle, head_spec(bundle.manifest), providers)
+    def __init__(self, head: Graph) -> None:
+        """Over the head graph."""
+        self._head = head
 
     def advance(self, features: NDArray[np.float32]) -> None:
         """Nothing: the ring holds the features."""
 
     def scores(self, ring: FeatureRing) -> NDArray[np.float32]:
         """Run the head over the ring's window."""
-        scores: NDArray[np.float32] = self._head({"window": ring.features()[np.newaxis]})["scores"][0]
+        scores: NDArray[np.float32] = self._head({"window": stacked_features(ring.samples())[np.newaxis]})["scores"][0]
         return scores
 
     def clear(self) -> None:

@@ -30,6 +30,11 @@ class Graph:
         self._session = session
         self._outputs = list(spec.outputs)
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """ONNX Runtime's names of the execution providers in use, in order."""
+        return tuple(self._session.get_providers())
+
     def __call__(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """The graph's outputs by name, for `inputs` by name."""
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
