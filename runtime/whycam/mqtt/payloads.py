@@ -1,0 +1,338 @@
+"""What is said over MQTT: a model for each payload, from which its JSON Schema is generated.
+
+What the service publishes may gain keys within a schema version, so readers ignore those they do not know; in what it
+is told, an unknown key is refused, as it would be an order not followed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from whycam.alerts.regions import Region
+
+Phase = Literal["raised", "updated", "cleared"]
+StateName = Literal["connecting", "running", "stalled", "cold", "failed"]
+Timestamp = Annotated[
+    str,
+    Field(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        json_schema_extra={"format": "date-time"},
+        examples=["2026-11-23T18:36:15.123Z"],
+    ),
+]
+"""RFC 3339, UTC, milliseconds."""
+
+
+def _settled(value: object) -> object:
+    # A softmax in single precision may sum to 1.0000001, and that is no reason to lose the alert.
+    return min(max(round(value, 6), 0.0), 1.0) if isinstance(value, float) and -0.001 < value < 1.001 else value
+
+
+Share = Annotated[float, BeforeValidator(_settled), Field(ge=0, le=1)]
+Threshold = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+ONLINE, OFFLINE = b"online", b"offline"
+AvailabilityPayload = Literal["online", "offline"]
+"""Plain text, not JSON."""
+
+
+def timestamp(seconds: float) -> str:
+    """`seconds` since the epoch as RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Payload(BaseModel):
+    """What the service publishes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    def encode(self) -> bytes:
+        """UTF-8 JSON, without NaN or infinity."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class Command(BaseModel):
+    """What the service is told; strictly typed, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    request_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Comes back in the answer: what correlation data is for, where a client has only MQTT 3.1.1.",
+    )
+
+    def encode(self) -> bytes:
+        """UTF-8 JSON of what was set."""
+        return self.model_dump_json(exclude_unset=True).encode()
+
+
+class FrameRelevance(Payload):
+    """A frame of the window, and its share in the decision."""
+
+    index: int = Field(ge=0, description="Place in the window, 0 the oldest.")
+    time: Timestamp = Field(description="When the frame was captured.")
+    relevance: Share = Field(description="The frame's share; a window's shares sum to 1, or are all 0.")
+
+
+class ExplanationSummary(Payload):
+    """Why a window was scored as it was: which frames, and where in them."""
+
+    method: str = Field(description="grad-cam, hirescam or layer-cam.")
+    against: str | None = Field(description="The class it is contrasted with; null where the label alone is explained.")
+    window_start: Timestamp = Field(description="When the window's first frame was captured.")
+    window_end: Timestamp = Field(description="When the window's last frame was captured.")
+    frames: list[FrameRelevance] = Field(description="The frames that mattered most, at most 3, most relevant first.")
+    relevance: list[Share] = Field(description="Each frame's share, oldest first.")
+    regions: list[Region] = Field(
+        description="Boxes around the heat map's strongest regions, strongest first, in pixels of the top frame."
+    )
+    frame_width: int = Field(ge=1, description="Pixels, of the frame that the regions are in.")
+    frame_height: int = Field(ge=1, description="Pixels, of the frame that the regions are in.")
+    heatmap_topic: str | None = Field(
+        None, description="Where the heat map is published as JPEG; null where it is not."
+    )
+
+
+class AlertPayload(Payload):
+    """A phase of an episode. `id` and `sequence` together tell one message from all others."""
+
+    schema_name: Literal["whycam.alert/1"] = Field("whycam.alert/1", alias="schema", description="Name and version.")
+    id: str = Field(min_length=1, description="The episode: a UUIDv7, the same in all its phases.")
+    sequence: int = Field(ge=0, description="0 when raised, then one more with each message of the episode.")
+    phase: Phase
+    device: str
+    camera: str
+    label: str = Field(description="The class.")
+    score: Share = Field(description="The class's score at `time`.")
+    peak: Share = Field(description="Its highest score in the episode so far.")
+    threshold: Share = Field(description="The score at which the class raises.")
+    onset: Timestamp = Field(description="When the score first reached the threshold.")
+    time: Timestamp = Field(description="When this phase came about.")
+    peak_time: Timestamp = Field(description="When the peak was reached.")
+    duration_seconds: float = Field(ge=0, description="From the onset to `time`; when cleared, to the last time above.")
+    reason: str = Field(
+        description="What brought this message: threshold, peak, interval, explanation, below-threshold, signal-lost, "
+        "disarmed, removed."
+    )
+    explanation: ExplanationSummary | None = Field(None, description="Null where there is none, or none in time.")
+    evidence: str | None = Field(None, description="Folder on the device; null where none is kept.")
+
+
+class StatePayload(Payload):
+    """How a camera is doing. Retained."""
+
+    schema_name: Literal["whycam.state/1"] = Field("whycam.state/1", alias="schema", description="Name and version.")
+    device: str
+    camera: str
+    time: Timestamp = Field(description="When this was so.")
+    state: StateName = Field(
+        description="connecting: the source is being opened; running: scored; cold: frames come, the window is not full; "
+        "stalled: no frames, or no fresh ones; failed: given up."
+    )
+    reason: str | None = Field(None, description="Why, where the state alone does not say.")
+    since: Timestamp = Field(description="When this state began.")
+    armed: bool = Field(description="Whether alerts are raised.")
+    fps: float | None = Field(None, ge=0, description="Frames that the camera gives in a second.")
+    thresholds: dict[str, Share] = Field(description="By class: the score at which it raises.")
+    bundle: str = Field(description="The model's name.")
+    version: str = Field(description="The model's version.")
+    precision: str = Field(description="fp32, fp16 or int8.")
+    providers: list[str] = Field(description="What runs the model, in order of preference.")
+    source: str = Field(description="What is watched, without credentials.")
+    frames: Count = Field(0, description="Captured since the service began.")
+    dropped: Count = Field(0, description="Captured, and replaced by a newer frame before being scored.")
+    reconnects: Count = Field(0, description="How often the source was opened again.")
+
+
+class ScorePayload(Payload):
+    """The model's scores, at most once a second. Lost while the broker is away."""
+
+    schema_name: Literal["whycam.score/1"] = Field("whycam.score/1", alias="schema", description="Name and version.")
+    device: str
+    camera: str
+    time: Timestamp = Field(description="When the window's last frame was captured.")
+    scores: dict[str, Share] = Field(description="By class; empty while the window is cold.")
+    label: str | None = Field(description="The class with the highest score; null while the window is cold.")
+    warm: bool = Field(description="Whether the window is full and without gaps.")
+    alert: bool = Field(description="Whether an anomalous class has reached its threshold.")
+
+
+class StageTelemetry(Payload):
+    """How long a stage of the work takes."""
+
+    count: Count
+    mean_ms: float = Field(ge=0)
+    max_ms: float = Field(ge=0)
+
+
+class QueueTelemetry(Payload):
+    """What waits before a stage."""
+
+    depth: Count
+    capacity: Count
+    refused: Count = Field(0, description="What found no room.")
+
+
+class CameraTelemetry(Payload):
+    """A camera's figures."""
+
+    state: StateName
+    fps: float | None = Field(None, ge=0)
+    frames: Count = 0
+    dropped: Count = 0
+    scored: Count = 0
+    reconnects: Count = 0
+
+
+class OutboxTelemetry(Payload):
+    """What waits for the broker."""
+
+    rows: Count
+    bytes: Count
+    oldest_seconds: float | None = Field(
+        None, ge=0, description="Age of the oldest message that waits; null: none waits."
+    )
+    evicted: dict[str, Count] = Field(default_factory=dict, description="By kind: given up for want of room or by age.")
+    in_memory: Count = Field(0, description="What waits in memory alone, as the disk does not take it.")
+    problem: str | None = Field(None, description="What is wrong with the disk; null: nothing.")
+
+
+class TelemetryPayload(Payload):
+    """How the device is doing. Lost while the broker is away."""
+
+    schema_name: Literal["whycam.telemetry/1"] = Field(
+        "whycam.telemetry/1", alias="schema", description="Name and version."
+    )
+    device: str
+    time: Timestamp
+    version: str = Field(description="whycam's version.")
+    uptime_seconds: float = Field(ge=0)
+    cameras: dict[str, CameraTelemetry] = Field(default_factory=dict, description="By name.")
+    stages: dict[str, StageTelemetry] = Field(
+        default_factory=dict, description="By name, since the telemetry before: score, explain, evidence and others."
+    )
+    queues: dict[str, QueueTelemetry] = Field(default_factory=dict, description="By name of the stage they wait for.")
+    outbox: OutboxTelemetry | None = None
+    evidence_skipped: dict[str, Count] = Field(
+        default_factory=dict, description="By reason: alerts whose evidence was not kept."
+    )
+    temperatures_celsius: dict[str, float] = Field(default_factory=dict, description="By thermal zone.")
+    memory_bytes: Count | None = Field(None, description="Resident memory of the service.")
+    refused_requests: Count = Field(0, description="Commands and requests that were refused.")
+
+
+class SetCommand(Command):
+    """Change how a camera alerts; what is not named stays. Kept across restarts."""
+
+    armed: bool | None = Field(None, description="Whether alerts are raised.")
+    thresholds: dict[str, Threshold] | None = Field(
+        None, description="By class: the score at which it raises.", min_length=1, max_length=64
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> SetCommand:
+        if self.armed is None and self.thresholds is None:
+            raise ValueError("nothing to set; give `armed`, `thresholds` or both")
+        return self
+
+
+class SetResult(Payload):
+    """What holds after a command that was obeyed."""
+
+    schema_name: Literal["whycam.set.result/1"] = Field(
+        "whycam.set.result/1", alias="schema", description="Name and version."
+    )
+    request_id: str | None = None
+    device: str
+    camera: str
+    time: Timestamp
+    armed: bool
+    thresholds: dict[str, Share] = Field(description="Of all classes that raise.")
+
+
+class ExplainRequest(Command):
+    """Ask why a camera's window is scored as it is."""
+
+    window: Literal["latest", "alert"] = Field(
+        "latest", description="latest: the newest full window; alert: the one that raised the camera's newest alert."
+    )
+    label: str | None = Field(
+        None, min_length=1, max_length=128, description="The class to explain; null: the window's own label."
+    )
+    method: Literal["grad-cam", "hirescam", "layer-cam"] | None = Field(None, description="Null: the device's setting.")
+    against: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="The class to contrast with; `normal`: the normal one; `none`: none; null: the device's setting.",
+    )
+    heatmaps: Literal["none", "top", "all"] = Field(
+        "top", description="Which frames to answer with under their heat maps: none, the most relevant, or all."
+    )
+
+
+class ExplainedFrame(Payload):
+    """A frame under its heat map."""
+
+    index: int = Field(ge=0, description="Place in the window, 0 the oldest.")
+    time: Timestamp = Field(description="When the frame was captured.")
+    relevance: Share = Field(description="The frame's share in the decision.")
+    image: str = Field(
+        description="JPEG, base64.", json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/jpeg"}
+    )
+
+
+class ExplainResponse(Payload):
+    """Why: the answer to a request."""
+
+    schema_name: Literal["whycam.explain.response/1"] = Field(
+        "whycam.explain.response/1", alias="schema", description="Name and version."
+    )
+    request_id: str | None = None
+    device: str
+    camera: str
+    time: Timestamp = Field(description="When the answer was made.")
+    window: Literal["latest", "alert"]
+    alert: str | None = Field(None, description="The episode that the window raised; null for the latest window.")
+    label: str = Field(description="The class that is explained.")
+    scores: dict[str, Share] = Field(description="By class, of the window.")
+    explanation: ExplanationSummary
+    heatmaps: list[ExplainedFrame] = Field(
+        default_factory=list, description="The frames asked for, oldest first; their heat maps share one scale."
+    )
+
+
+ErrorCode = Literal["invalid", "too-large", "retained", "unknown-camera", "busy", "not-ready", "failed"]
+
+
+class ErrorPayload(Payload):
+    """Why a command or request was refused; nothing has changed."""
+
+    schema_name: Literal["whycam.error/1"] = Field("whycam.error/1", alias="schema", description="Name and version.")
+    request_id: str | None = None
+    device: str
+    camera: str
+    time: Timestamp
+    code: ErrorCode = Field(
+        description="invalid: it breaks its schema or names what there is not; too-large; retained: commands must not be; "
+        "unknown-camera; busy: too many at once, ask again; not-ready: no window to explain yet; failed: a fault of the "
+        "device."
+    )
+    message: str = Field(description="One line: what is wrong and what to do.")
+
+
+PUBLISHED: tuple[type[Payload], ...] = (
+    AlertPayload,
+    StatePayload,
+    ScorePayload,
+    TelemetryPayload,
+    SetResult,
+    ExplainResponse,
+    ErrorPayload,
+)
+COMMANDS: tuple[type[Command], ...] = (SetCommand, ExplainRequest)
