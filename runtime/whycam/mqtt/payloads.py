@@ -89,7 +89,7 @@ class ExplanationSummary(Payload):
     frames: list[FrameRelevance] = Field(description="The frames that mattered most, at most 3, most relevant first.")
     relevance: list[Share] = Field(description="Each frame's share, oldest first.")
     regions: list[Region] = Field(
-        description="Boxes around the heat map's strongest regions, strongest first, in pixels of the top frame."
+        description="Boxes of the heat map's strongest regions, strongest first, in pixels of the top frame."
     )
     frame_width: int = Field(ge=1, description="Pixels, of the frame that the regions are in.")
     frame_height: int = Field(ge=1, description="Pixels, of the frame that the regions are in.")
@@ -319,9 +319,9 @@ class ErrorPayload(Payload):
     camera: str
     time: Timestamp
     code: ErrorCode = Field(
-        description="invalid: it breaks its schema or names what there is not; too-large; retained: commands must not be; "
-        "unknown-camera; busy: too many at once, ask again; not-ready: no window to explain yet; failed: a fault of the "
-        "device."
+        description="invalid: it breaks its schema or names what there is not; too-large; retained: what commands must "
+        "not be; unknown-camera; busy: too many at once, ask again; not-ready: there is no window to explain yet; failed: "
+        "a fault of the device."
     )
     message: str = Field(description="One line: what is wrong and what to do.")
 

@@ -55,10 +55,6 @@ class Topics:
         """Where an episode points, as JPEG."""
         return f"{self.base}/{camera}/alert/{episode}/heatmap"
 
-    def latest_heatmap(self, camera: str) -> str:
-        """The newest heat map of a camera, as JPEG, retained: what a dashboard shows."""
-        return f"{self.base}/{camera}/heatmap"
-
     def set(self, camera: str) -> str:
         """Where commands come in."""
         return f"{self.base}/{camera}/set"
