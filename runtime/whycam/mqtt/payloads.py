@@ -131,7 +131,8 @@ class StatePayload(Payload):
     camera: str
     time: Timestamp = Field(description="When this was so.")
     state: StateName = Field(
-        description="connecting: the source is being opened; running: scored; cold: frames come, the window is not full; "
+        description="connecting: the source is being opened; running: scored; cold: frames come, the window is not "
+        "full; "
         "stalled: no frames, or no fresh ones; failed: given up."
     )
     reason: str | None = Field(None, description="Why, where the state alone does not say.")
@@ -320,8 +321,8 @@ class ErrorPayload(Payload):
     time: Timestamp
     code: ErrorCode = Field(
         description="invalid: it breaks its schema or names what there is not; too-large; retained: what commands must "
-        "not be; unknown-camera; busy: too many at once, ask again; not-ready: there is no window to explain yet; failed: "
-        "a fault of the device."
+        "not be; unknown-camera; busy: too many at once, ask again; not-ready: there is no window to explain yet; "
+        "failed: a fault of the device."
     )
     message: str = Field(description="One line: what is wrong and what to do.")
 
