@@ -80,6 +80,7 @@ class Connection:
         `manual_acknowledgement` a message is the broker's to send again until `acknowledge`.
         """
         self.connects = 0
+        """How often the broker has let us in; the number of the present connection."""
         self._server = server
         self._client_id = client_id
         self._handler = handler
@@ -89,7 +90,6 @@ class Connection:
         self._lock = threading.Lock()
         self._client: paho.Client | None = None
         self._up = False
-        self._number = 0
         self._largest: int | None = None
         self._unsettled: dict[int, Settled] = {}
         self._blocked_since: float | None = None
@@ -117,14 +117,17 @@ class Connection:
         """Why there is no connection, where one was tried; None while there is one."""
         return None if self._up else self._problem
 
-    def publish(self, message: Message, settled: Settled | None = None) -> bool:
+    def publish(self, message: Message, settled: Settled | None = None, connection: int | None = None) -> bool:
         """Hand `message` to the broker; False, and nothing done, while there is no connection or no room.
 
-        `settled` is called for QoS 1 and 2, once, from another thread or this one.
+        Also False where `connection` is given and is not the present value of `connects`. `settled` is called once,
+        from another thread or this one; for QoS 0 as soon as the message is under way.
         """
         with self._lock:
             client = self._client
             if client is None or not self._up or (message.qos == 0 and self._is_blocked):
+                return False
+            if connection is not None and connection != self.connects:
                 return False
             fits = self._largest is None or _size(message) <= self._largest
             if fits:
@@ -137,8 +140,8 @@ class Connection:
                     self._unsettled[info.mid] = settled
         if fits:
             self._wake()
-        elif settled is not None:
-            settled(TOO_LARGE)
+        if settled is not None and (not fits or message.qos == 0):
+            settled(0 if fits else TOO_LARGE)
         return True
 
     def subscribe(self, filters: Sequence[tuple[str, int]]) -> None:
@@ -153,7 +156,7 @@ class Connection:
         """Tell the broker that `message` is done with; nothing where it came over an earlier connection."""
         with self._lock:
             client = self._client
-            if client is not None and self._up and message.connection == self._number and message.qos > 0:
+            if client is not None and self._up and message.connection == self.connects and message.qos > 0:
                 client.ack(message.mid, message.qos)
         self._wake()
 
@@ -318,11 +321,10 @@ class Connection:
         client.max_inflight_messages_set(min(_IN_FLIGHT, admitted.receive_maximum))
         with self._lock:
             self._client = client
+            self.connects += 1
             self._up = True
-            self._number += 1
             self._largest = admitted.largest_packet
             self._blocked_since = None
-        self.connects += 1
         if self._told_down:
             self._told_down = False
             log.info("%s: connected as %s", self._server, self._client_id)
@@ -338,7 +340,7 @@ class Connection:
         while ear.refused:
             log.warning("%s: the broker refuses a subscription: %s", self._server, ear.refused.popleft())
         while ear.received:
-            message = received(ear.received.popleft(), self._number)
+            message = received(ear.received.popleft(), self.connects)
             if message is not None:
                 self._guard(partial(self._handler.received, message))
 

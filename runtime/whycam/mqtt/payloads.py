@@ -60,7 +60,7 @@ class Command(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     request_id: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=128,
         description="Comes back in the answer: what correlation data is for, where a client has only MQTT 3.1.1.",
@@ -94,14 +94,16 @@ class ExplanationSummary(Payload):
     frame_width: int = Field(ge=1, description="Pixels, of the frame that the regions are in.")
     frame_height: int = Field(ge=1, description="Pixels, of the frame that the regions are in.")
     heatmap_topic: str | None = Field(
-        None, description="Where the heat map is published as JPEG; null where it is not."
+        default=None, description="Where the heat map is published as JPEG; null where it is not."
     )
 
 
 class AlertPayload(Payload):
     """A phase of an episode. `id` and `sequence` together tell one message from all others."""
 
-    schema_name: Literal["whycam.alert/1"] = Field("whycam.alert/1", alias="schema", description="Name and version.")
+    schema_name: Literal["whycam.alert/1"] = Field(
+        default="whycam.alert/1", alias="schema", description="Name and version."
+    )
     id: str = Field(min_length=1, description="The episode: a UUIDv7, the same in all its phases.")
     sequence: int = Field(ge=0, description="0 when raised, then one more with each message of the episode.")
     phase: Phase
@@ -119,14 +121,18 @@ class AlertPayload(Payload):
         description="What brought this message: threshold, peak, interval, explanation, below-threshold, signal-lost, "
         "disarmed, removed."
     )
-    explanation: ExplanationSummary | None = Field(None, description="Null where there is none, or none in time.")
-    evidence: str | None = Field(None, description="Folder on the device; null where none is kept.")
+    explanation: ExplanationSummary | None = Field(
+        default=None, description="Null where there is none, or none in time."
+    )
+    evidence: str | None = Field(default=None, description="Folder on the device; null where none is kept.")
 
 
 class StatePayload(Payload):
     """How a camera is doing. Retained."""
 
-    schema_name: Literal["whycam.state/1"] = Field("whycam.state/1", alias="schema", description="Name and version.")
+    schema_name: Literal["whycam.state/1"] = Field(
+        default="whycam.state/1", alias="schema", description="Name and version."
+    )
     device: str
     camera: str
     time: Timestamp = Field(description="When this was so.")
@@ -135,25 +141,27 @@ class StatePayload(Payload):
         "full; "
         "stalled: no frames, or no fresh ones; failed: given up."
     )
-    reason: str | None = Field(None, description="Why, where the state alone does not say.")
+    reason: str | None = Field(default=None, description="Why, where the state alone does not say.")
     since: Timestamp = Field(description="When this state began.")
     armed: bool = Field(description="Whether alerts are raised.")
-    fps: float | None = Field(None, ge=0, description="Frames that the camera gives in a second.")
+    fps: float | None = Field(default=None, ge=0, description="Frames that the camera gives in a second.")
     thresholds: dict[str, Share] = Field(description="By class: the score at which it raises.")
     bundle: str = Field(description="The model's name.")
     version: str = Field(description="The model's version.")
     precision: str = Field(description="fp32, fp16 or int8.")
     providers: list[str] = Field(description="What runs the model, in order of preference.")
     source: str = Field(description="What is watched, without credentials.")
-    frames: Count = Field(0, description="Captured since the service began.")
-    dropped: Count = Field(0, description="Captured, and replaced by a newer frame before being scored.")
-    reconnects: Count = Field(0, description="How often the source was opened again.")
+    frames: Count = Field(default=0, description="Captured since the service began.")
+    dropped: Count = Field(default=0, description="Captured, and replaced by a newer frame before being scored.")
+    reconnects: Count = Field(default=0, description="How often the source was opened again.")
 
 
 class ScorePayload(Payload):
     """The model's scores, at most once a second. Lost while the broker is away."""
 
-    schema_name: Literal["whycam.score/1"] = Field("whycam.score/1", alias="schema", description="Name and version.")
+    schema_name: Literal["whycam.score/1"] = Field(
+        default="whycam.score/1", alias="schema", description="Name and version."
+    )
     device: str
     camera: str
     time: Timestamp = Field(description="When the window's last frame was captured.")
@@ -176,14 +184,14 @@ class QueueTelemetry(Payload):
 
     depth: Count
     capacity: Count
-    refused: Count = Field(0, description="What found no room.")
+    refused: Count = Field(default=0, description="What found no room.")
 
 
 class CameraTelemetry(Payload):
     """A camera's figures."""
 
     state: StateName
-    fps: float | None = Field(None, ge=0)
+    fps: float | None = Field(default=None, ge=0)
     frames: Count = 0
     dropped: Count = 0
     scored: Count = 0
@@ -196,18 +204,18 @@ class OutboxTelemetry(Payload):
     rows: Count
     bytes: Count
     oldest_seconds: float | None = Field(
-        None, ge=0, description="Age of the oldest message that waits; null: none waits."
+        default=None, ge=0, description="Age of the oldest message that waits; null: none waits."
     )
     evicted: dict[str, Count] = Field(default_factory=dict, description="By kind: given up for want of room or by age.")
-    in_memory: Count = Field(0, description="What waits in memory alone, as the disk does not take it.")
-    problem: str | None = Field(None, description="What is wrong with the disk; null: nothing.")
+    in_memory: Count = Field(default=0, description="What waits in memory alone, as the disk does not take it.")
+    problem: str | None = Field(default=None, description="What is wrong with the disk; null: nothing.")
 
 
 class TelemetryPayload(Payload):
     """How the device is doing. Lost while the broker is away."""
 
     schema_name: Literal["whycam.telemetry/1"] = Field(
-        "whycam.telemetry/1", alias="schema", description="Name and version."
+        default="whycam.telemetry/1", alias="schema", description="Name and version."
     )
     device: str
     time: Timestamp
@@ -223,16 +231,16 @@ class TelemetryPayload(Payload):
         default_factory=dict, description="By reason: alerts whose evidence was not kept."
     )
     temperatures_celsius: dict[str, float] = Field(default_factory=dict, description="By thermal zone.")
-    memory_bytes: Count | None = Field(None, description="Resident memory of the service.")
-    refused_requests: Count = Field(0, description="Commands and requests that were refused.")
+    memory_bytes: Count | None = Field(default=None, description="Resident memory of the service.")
+    refused_requests: Count = Field(default=0, description="Commands and requests that were refused.")
 
 
 class SetCommand(Command):
     """Change how a camera alerts; what is not named stays. Kept across restarts."""
 
-    armed: bool | None = Field(None, description="Whether alerts are raised.")
+    armed: bool | None = Field(default=None, description="Whether alerts are raised.")
     thresholds: dict[str, Threshold] | None = Field(
-        None, description="By class: the score at which it raises.", min_length=1, max_length=64
+        default=None, description="By class: the score at which it raises.", min_length=1, max_length=64
     )
 
     @model_validator(mode="after")
@@ -246,7 +254,7 @@ class SetResult(Payload):
     """What holds after a command that was obeyed."""
 
     schema_name: Literal["whycam.set.result/1"] = Field(
-        "whycam.set.result/1", alias="schema", description="Name and version."
+        default="whycam.set.result/1", alias="schema", description="Name and version."
     )
     request_id: str | None = None
     device: str
@@ -260,20 +268,23 @@ class ExplainRequest(Command):
     """Ask why a camera's window is scored as it is."""
 
     window: Literal["latest", "alert"] = Field(
-        "latest", description="latest: the newest full window; alert: the one that raised the camera's newest alert."
+        default="latest",
+        description="latest: the newest full window; alert: the one that raised the camera's newest alert.",
     )
     label: str | None = Field(
-        None, min_length=1, max_length=128, description="The class to explain; null: the window's own label."
+        default=None, min_length=1, max_length=128, description="The class to explain; null: the window's own label."
     )
-    method: Literal["grad-cam", "hirescam", "layer-cam"] | None = Field(None, description="Null: the device's setting.")
+    method: Literal["grad-cam", "hirescam", "layer-cam"] | None = Field(
+        default=None, description="Null: the device's setting."
+    )
     against: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=128,
         description="The class to contrast with; `normal`: the normal one; `none`: none; null: the device's setting.",
     )
     heatmaps: Literal["none", "top", "all"] = Field(
-        "top", description="Which frames to answer with under their heat maps: none, the most relevant, or all."
+        default="top", description="Which frames to answer with under their heat maps: none, the most relevant, or all."
     )
 
 
@@ -292,14 +303,16 @@ class ExplainResponse(Payload):
     """Why: the answer to a request."""
 
     schema_name: Literal["whycam.explain.response/1"] = Field(
-        "whycam.explain.response/1", alias="schema", description="Name and version."
+        default="whycam.explain.response/1", alias="schema", description="Name and version."
     )
     request_id: str | None = None
     device: str
     camera: str
     time: Timestamp = Field(description="When the answer was made.")
     window: Literal["latest", "alert"]
-    alert: str | None = Field(None, description="The episode that the window raised; null for the latest window.")
+    alert: str | None = Field(
+        default=None, description="The episode that the window raised; null for the latest window."
+    )
     label: str = Field(description="The class that is explained.")
     scores: dict[str, Share] = Field(description="By class, of the window.")
     explanation: ExplanationSummary
@@ -314,7 +327,9 @@ ErrorCode = Literal["invalid", "too-large", "retained", "unknown-camera", "busy"
 class ErrorPayload(Payload):
     """Why a command or request was refused; nothing has changed."""
 
-    schema_name: Literal["whycam.error/1"] = Field("whycam.error/1", alias="schema", description="Name and version.")
+    schema_name: Literal["whycam.error/1"] = Field(
+        default="whycam.error/1", alias="schema", description="Name and version."
+    )
     request_id: str | None = None
     device: str
     camera: str
