@@ -32,33 +32,37 @@ class Table(BaseModel):
 class Broker(Table):
     """The MQTT broker that alerts go to."""
 
-    host: str = Field("localhost", min_length=1, description="name or address")
-    port: int | None = Field(None, ge=1, le=65535, description="by default 1883, with TLS 8883")
-    protocol: Literal["5", "3.1.1"] = Field("5", description="the version of MQTT")
-    tls: bool = Field(False, description="encrypt, and check the broker's certificate")
+    host: str = Field(default="localhost", min_length=1, description="name or address")
+    port: int | None = Field(default=None, ge=1, le=65535, description="by default 1883, with TLS 8883")
+    protocol: Literal["5", "3.1.1"] = Field(default="5", description="the version of MQTT")
+    tls: bool = Field(default=False, description="encrypt, and check the broker's certificate")
     ca_file: Path | None = Field(
-        None, description="the authority that signed the broker's certificate; by default the system's"
+        default=None, description="the authority that signed the broker's certificate; by default the system's"
     )
-    certificate_file: Path | None = Field(None, description="the device's own certificate, with key_file")
-    key_file: Path | None = Field(None, description="the key of certificate_file")
-    username: str | None = Field(None, min_length=1, description="who the device is to the broker")
-    password_file: Path | None = Field(None, description="a file that holds the password")
+    certificate_file: Path | None = Field(default=None, description="the device's own certificate, with key_file")
+    key_file: Path | None = Field(default=None, description="the key of certificate_file")
+    username: str | None = Field(default=None, min_length=1, description="who the device is to the broker")
+    password_file: Path | None = Field(default=None, description="a file that holds the password")
     password_credential: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[A-Za-z0-9_.-]+$",
         description="the password as a credential of systemd: a name in $CREDENTIALS_DIRECTORY",
     )
-    client_id: str | None = Field(None, min_length=1, max_length=128, description="by default whycam-DEVICE")
+    client_id: str | None = Field(default=None, min_length=1, max_length=128, description="by default whycam-DEVICE")
     keepalive_seconds: int = Field(
-        15, ge=5, le=3600, description="a broker that is silent for half as long again is gone"
+        default=15, ge=5, le=3600, description="a broker that is silent for half as long again is gone"
     )
-    root: str = Field("whycam", min_length=1, max_length=128, description="the first level of all topics")
+    root: str = Field(default="whycam", min_length=1, max_length=128, description="the first level of all topics")
     score_seconds: float = Field(
-        1.0, ge=0.1, le=3600, description="the least time between two score messages of a camera"
+        default=1.0, ge=0.1, le=3600, description="the least time between two score messages of a camera"
     )
-    telemetry_seconds: float = Field(30.0, ge=1, le=86400, description="the time between two telemetry messages")
-    home_assistant: bool = Field(True, description="announce the device to Home Assistant")
-    discovery_prefix: str = Field("homeassistant", min_length=1, description="where Home Assistant listens for devices")
+    telemetry_seconds: float = Field(
+        default=30.0, ge=1, le=86400, description="the time between two telemetry messages"
+    )
+    home_assistant: bool = Field(default=True, description="announce the device to Home Assistant")
+    discovery_prefix: str = Field(
+        default="homeassistant", min_length=1, description="where Home Assistant listens for devices"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Broker:
@@ -82,32 +86,41 @@ class Outbox(Table):
     """Alerts on disk until the broker has them."""
 
     max_bytes: int = Field(
-        64 * MIB, ge=MIB, description="bytes of waiting messages; beyond, heat maps are given up first, alerts last"
+        default=64 * MIB,
+        ge=MIB,
+        description="bytes of waiting messages; beyond, heat maps are given up first, alerts last",
     )
-    max_age_days: float = Field(30.0, gt=0, le=3650, description="days after which a waiting message is given up")
+    max_age_days: float = Field(
+        default=30.0, gt=0, le=3650, description="days after which a waiting message is given up"
+    )
 
 
 class Evidence(Table):
     """What is kept of each alert on the device."""
 
-    enabled: bool = Field(True, description="keep a folder per alert: JSON, heat maps, a short clip")
-    clip_seconds: float = Field(10.0, ge=1, le=120, description="seconds of video before the alert")
-    max_bytes: int = Field(1024 * MIB, ge=MIB, description="bytes of all evidence; beyond, the oldest is deleted")
-    max_age_days: float = Field(30.0, gt=0, le=3650, description="days after which evidence is deleted")
+    enabled: bool = Field(default=True, description="keep a folder per alert: JSON, heat maps, a short clip")
+    clip_seconds: float = Field(default=10.0, ge=1, le=120, description="seconds of video before the alert")
+    max_bytes: int = Field(
+        default=1024 * MIB, ge=MIB, description="bytes of all evidence; beyond, the oldest is deleted"
+    )
+    max_age_days: float = Field(default=30.0, gt=0, le=3650, description="days after which evidence is deleted")
     min_free_bytes: int = Field(
-        256 * MIB, ge=0, description="bytes that stay free on the disk: alerts then go without evidence"
+        default=256 * MIB, ge=0, description="bytes that stay free on the disk: alerts then go without evidence"
     )
 
 
 class Explain(Table):
     """How alerts are explained."""
 
-    method: str = Field("grad-cam", description="grad-cam, hirescam or layer-cam")
+    method: str = Field(default="grad-cam", description="grad-cam, hirescam or layer-cam")
     against: str = Field(
-        "normal", min_length=1, description="the class to contrast with: `normal`, a class's name, or `none`"
+        default="normal", min_length=1, description="the class to contrast with: `normal`, a class's name, or `none`"
     )
     within_seconds: float = Field(
-        1.5, ge=0, le=30, description="how long an alert may wait for its reasons; later they follow as an update"
+        default=1.5,
+        ge=0,
+        le=30,
+        description="how long an alert may wait for its reasons; later they follow as an update",
     )
 
     @field_validator("method")
@@ -121,9 +134,9 @@ class Explain(Table):
 class Metrics(Table):
     """Prometheus metrics at /metrics and the service's health at /healthz."""
 
-    enabled: bool = Field(True, description="serve them")
-    host: str = Field("127.0.0.1", description="a loopback address: nothing else may read them")
-    port: int = Field(9464, ge=0, le=65535, description="0: any free one, named in the log")
+    enabled: bool = Field(default=True, description="serve them")
+    host: str = Field(default="127.0.0.1", description="a loopback address: nothing else may read them")
+    port: int = Field(default=9464, ge=0, le=65535, description="0: any free one, named in the log")
 
     @field_validator("host")
     @classmethod
@@ -141,31 +154,39 @@ class AlertRules(Table):
     """When scores become an episode, and when it ends."""
 
     clear_ratio: float = Field(
-        0.8, gt=0, le=1, description="an episode goes on while the score is at least this share of the threshold"
+        default=0.8,
+        gt=0,
+        le=1,
+        description="an episode goes on while the score is at least this share of the threshold",
     )
-    minimum_seconds: Seconds = Field(0.5, description="how long the threshold must be held before an alert is raised")
+    minimum_seconds: Seconds = Field(
+        default=0.5, description="how long the threshold must be held before an alert is raised"
+    )
     merge_seconds: Seconds = Field(
-        3.0, description="a dip below the clearing score that is shorter does not end the episode"
+        default=3.0, description="a dip below the clearing score that is shorter does not end the episode"
     )
     cool_down_seconds: Seconds = Field(
-        10.0, description="after an episode, no other of its class is raised for so long"
+        default=10.0, description="after an episode, no other of its class is raised for so long"
     )
     update_seconds: float = Field(
-        10.0, ge=1, le=86400, description="the time between updates of an episode that goes on"
+        default=10.0, ge=1, le=86400, description="the time between updates of an episode that goes on"
     )
     signal_lost_seconds: float = Field(
-        30.0, ge=1, le=86400, description="without a scored frame for so long, an episode is cleared"
+        default=30.0, ge=1, le=86400, description="without a scored frame for so long, an episode is cleared"
     )
 
 
 class Motion(Table):
-    """The motion gate: a picture in which nothing moves keeps the features of the one before, and costs almost nothing."""
+    """The motion gate: a picture in which nothing moves keeps the features of the one before."""
 
-    enabled: bool = Field(False, description="use the gate")
+    enabled: bool = Field(default=False, description="use the gate")
     threshold: Share = Field(
-        0.02, description="what counts as motion: the mean change of the block that changed most, 1 is black to white"
+        default=0.02,
+        description="what counts as motion: the mean change of the block that changed most, 1 is black to white",
     )
-    refresh_seconds: float = Field(2.0, gt=0, le=3600, description="the features are computed anew at least so often")
+    refresh_seconds: float = Field(
+        default=2.0, gt=0, le=3600, description="the features are computed anew at least so often"
+    )
 
 
 class Zone(Table):
@@ -173,7 +194,7 @@ class Zone(Table):
 
     name: str = Field(min_length=1, max_length=64, description="told in alerts")
     kind: Literal["watch", "mask"] = Field(
-        "watch", description="watch: only such zones are watched; mask: this is not looked at"
+        default="watch", description="watch: only such zones are watched; mask: this is not looked at"
     )
     polygon: tuple[Point, ...] = Field(
         min_length=3, description="corners [x, y] as shares of the picture's width and height, from its top left"
@@ -186,36 +207,37 @@ class Camera(Table):
     name: Name = Field(description="a level of its topics: letters, digits, '_' and '-'")
     source: str = Field(
         min_length=1,
-        description="rtsp://HOST/PATH, http://HOST/PATH (MJPEG), v4l2:/dev/video0, csi://0, a video file or a folder of images",
+        description="rtsp://HOST/PATH, http://HOST/PATH (MJPEG), v4l2:/dev/video0, csi://0, images:FOLDER or a video",
     )
-    credentials_file: Path | None = Field(None, description="a file that holds `user:password` for the source")
+    credentials_file: Path | None = Field(default=None, description="a file that holds `user:password` for the source")
     credentials_credential: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[A-Za-z0-9_.-]+$",
         description="the same as a credential of systemd: a name in $CREDENTIALS_DIRECTORY",
     )
     bundle: Path = Field(description="the model: a bundle that `whycam export` wrote")
-    precision: str = Field("fp32", description="which of the bundle's feature extractors to run")
+    precision: str = Field(default="fp32", description="which of the bundle's feature extractors to run")
     providers: tuple[str, ...] | None = Field(
-        None,
+        default=None,
         description="cpu, cuda or tensorrt, in order of preference; by default CUDA where it is there, then the CPU",
     )
-    armed: bool = Field(True, description="raise alerts; can be set over MQTT, which then stands")
+    armed: bool = Field(default=True, description="raise alerts; can be set over MQTT, which then stands")
     threshold: Share | dict[str, Share] | None = Field(
-        None, description="the score at which an alert is raised, for all classes or by class; by default the bundle's"
+        default=None,
+        description="the score at which an alert is raised, for all classes or by class; by default the bundle's",
     )
     playback: Literal["real-time", "fast"] = Field(
-        "real-time", description="for files: at their own pace, or as fast as they can be scored"
+        default="real-time", description="for files: at their own pace, or as fast as they can be scored"
     )
-    repeat: bool = Field(False, description="for files: begin again at the end")
-    alert: AlertRules = Field(default_factory=AlertRules)
-    motion: Motion = Field(default_factory=Motion)
-    zones: tuple[Zone, ...] = Field((), alias="zone")
+    repeat: bool = Field(default=False, description="for files: begin again at the end")
+    alert: AlertRules = AlertRules()
+    motion: Motion = Motion()
+    zones: tuple[Zone, ...] = Field(default=(), alias="zone")
     stall_seconds: float = Field(
-        10.0, ge=1, le=600, description="a camera that gives no frame for so long is opened anew"
+        default=10.0, ge=1, le=600, description="a camera that gives no frame for so long is opened anew"
     )
-    frozen_seconds: Seconds = Field(60.0, description="the very same picture for so long is a fault; 0: never")
-    black_seconds: Seconds = Field(30.0, description="a black picture for so long is a fault; 0: never")
+    frozen_seconds: Seconds = Field(default=60.0, description="the very same picture for so long is a fault; 0: never")
+    black_seconds: Seconds = Field(default=30.0, description="a black picture for so long is a fault; 0: never")
 
     @field_validator("source")
     @classmethod
@@ -242,15 +264,17 @@ class Config(Table):
 
     device: Name = Field(description="its name, a level of all its topics: letters, digits, '_' and '-'")
     state_directory: Path | None = Field(
-        None,
-        description="where alerts wait and evidence is kept; by default $STATE_DIRECTORY, else whycam-state beside this file",
+        default=None,
+        description="where alerts wait and evidence is kept; by default $STATE_DIRECTORY, else whycam-state",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
-    broker: Broker = Field(default_factory=Broker)
-    outbox: Outbox = Field(default_factory=Outbox)
-    evidence: Evidence = Field(default_factory=Evidence)
-    explain: Explain = Field(default_factory=Explain)
-    metrics: Metrics = Field(default_factory=Metrics)
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is logged"
+    )
+    broker: Broker = Broker()
+    outbox: Outbox = Outbox()
+    evidence: Evidence = Evidence()
+    explain: Explain = Explain()
+    metrics: Metrics = Metrics()
     cameras: tuple[Camera, ...] = Field(min_length=1, alias="camera")
 
     @model_validator(mode="after")

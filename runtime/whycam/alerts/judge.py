@@ -1,0 +1,101 @@
+"""A camera's judge: from its frames to the events of its episodes, alike in the service and in a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whycam.alerts.episodes import AlertEvent, AlertTracker, Episode, EpisodeRules, Reason
+from whycam.alerts.motion import MotionGate
+from whycam.alerts.zones import Watch
+from whycam.bundle import Manifest
+from whycam.config.models import AlertRules, Camera
+from whycam.detect import Decision, Detector, Model, Snapshot
+
+
+class FrameJudge:
+    """Zones, motion gate, detector and episodes of one camera. Not safe for several threads at once."""
+
+    def __init__(
+        self, model: Model, config: Camera, open_episodes: Sequence[Episode] = (), *, armed: bool = True
+    ) -> None:
+        """A judge with an empty window; `open_episodes` were raised before, and carry on."""
+        self.watch = Watch(config.zones)
+        self.thresholds = thresholds_of(config, model.manifest)
+        self.armed = armed
+        self._rules = config.alert
+        self._detector = Detector(model)
+        self._gate = (
+            MotionGate(config.motion.threshold, config.motion.refresh_seconds) if config.motion.enabled else None
+        )
+        self._tracker = AlertTracker(_rules(self._rules, self.thresholds), open_episodes)
+
+    @property
+    def open_episodes(self) -> tuple[Episode, ...]:
+        """The episodes that are raised and not cleared."""
+        return self._tracker.open
+
+    @property
+    def suppressed(self) -> int:
+        """Runs above a threshold that a cool-down kept from being raised."""
+        return self._tracker.suppressed
+
+    def push(self, image: NDArray[np.uint8], time: float) -> tuple[Decision | None, list[AlertEvent]]:
+        """Judge a frame, uint8 [H, W, 3] BGR of any size, at `time` (seconds); None where it was not due."""
+        image = self.watch.apply(image)
+        still = self._gate is not None and self._gate.still(image, time)
+        decision = self._detector.push(image, time, still=still)
+        if decision is None:
+            return None, []
+        return decision, self._tracker.push(decision) if self.armed else []
+
+    def snapshot(self) -> Snapshot:
+        """The window as it is now; raises InputError while it is cold."""
+        return self._detector.snapshot()
+
+    def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Raise at these scores from now on; all classes are named."""
+        self.thresholds = dict(thresholds)
+        self._tracker.reconfigure(_rules(self._rules, self.thresholds))
+
+    def set_armed(self, armed: bool, time: float) -> list[AlertEvent]:
+        """Arm, or disarm, which clears the open episodes; decisions go on."""
+        self.armed = armed
+        return [] if armed else self._tracker.close(time, "disarmed")
+
+    def tick(self, time: float) -> list[AlertEvent]:
+        """Let time pass: an episode of which nothing has been seen for long is cleared."""
+        return self._tracker.tick(time)
+
+    def close(self, time: float, reason: Reason) -> list[AlertEvent]:
+        """Clear the open episodes."""
+        return self._tracker.close(time, reason)
+
+    def restate(self, episode: str, time: float, reason: Reason) -> list[AlertEvent]:
+        """Tell once more how an open episode stands; nothing where it is cleared by now."""
+        return self._tracker.restate(episode, time, reason)
+
+
+def thresholds_of(config: Camera, manifest: Manifest) -> dict[str, float]:
+    """The score at which each class raises: the camera's own, else the bundle's."""
+    if isinstance(config.threshold, float):
+        return dict.fromkeys(manifest.anomalies, config.threshold)
+    own = config.threshold or {}
+    return {name: own.get(name, manifest.thresholds[name]) for name in manifest.anomalies}
+
+
+def _rules(rules: AlertRules, thresholds: Mapping[str, float]) -> dict[str, EpisodeRules]:
+    return {
+        name: EpisodeRules(
+            raise_at=threshold,
+            clear_at=threshold * rules.clear_ratio,
+            minimum_seconds=rules.minimum_seconds,
+            merge_seconds=rules.merge_seconds,
+            cool_down_seconds=rules.cool_down_seconds,
+            update_seconds=rules.update_seconds,
+            signal_lost_seconds=rules.signal_lost_seconds,
+        )
+        for name, threshold in thresholds.items()
+    }
