@@ -42,7 +42,7 @@ _STEADY_SECONDS = 10.0
 _CONNACK_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
 _BLOCKED_SECONDS = 2.0
-_IN_FLIGHT = 20
+_IN_FLIGHT = 10
 _QUEUED = 1000
 _NEW_PROPERTIES: Callable[[int], Properties] = Properties  # which has no annotations
 
@@ -91,6 +91,7 @@ class Connection:
         self._client: paho.Client | None = None
         self._up = False
         self._largest: int | None = None
+        self._in_flight = _IN_FLIGHT
         self._unsettled: dict[int, Settled] = {}
         self._blocked_since: float | None = None
         self._drop_reason: str | None = None
@@ -244,7 +245,7 @@ class Connection:
             manual_ack=self._manual,
         )
         client.connect_timeout = _CONNACK_SECONDS
-        client.max_inflight_messages_set(_IN_FLIGHT)
+        client.max_inflight_messages_set(self._in_flight)
         client.max_queued_messages_set(_QUEUED)
         client.username_pw_set(self._server.username, self._server.password() if self._server.username else None)
         if self._server.tls:
@@ -317,8 +318,11 @@ class Connection:
             self._blocked_since = time.monotonic()
 
     def _admitted(self, client: paho.Client, admitted: Admission) -> None:
-        # More unacknowledged messages than the broker allows would be a protocol error.
-        client.max_inflight_messages_set(min(_IN_FLIGHT, admitted.receive_maximum))
+        if admitted.receive_maximum < self._in_flight:
+            # More unacknowledged messages than the broker allows are a protocol error; paho wants to know beforehand.
+            self._in_flight = admitted.receive_maximum
+            self._drop_reason = f"the broker takes only {self._in_flight} messages at once"
+            return
         with self._lock:
             self._client = client
             self.connects += 1

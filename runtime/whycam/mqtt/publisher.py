@@ -15,10 +15,12 @@ from whycam.mqtt.connection import TOO_LARGE
 
 log = logging.getLogger(__name__)
 
-_WINDOW = 16
+_WINDOW = 8
 _PAGE = 64
+_LOOK_AHEAD = 256
 _ACKNOWLEDGE_SECONDS = 20.0
 _IDLE_SECONDS = 0.25
+_HELD_SECONDS = 1.0
 _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
 _LAST_ROW_RETRY = 60.0
 
@@ -147,8 +149,10 @@ class OutboxPublisher:
                     log.exception("the outbox cannot be read or written; trying again")
                 self._wake.wait(1.0)
                 continue
-            if self._flights or self._settled or self._holds_rows():
+            if self._flights or self._settled or not self._client.is_connected:
                 self._wake.wait(_IDLE_SECONDS)
+            elif self._holds_rows():
+                self._outbox.wait(_HELD_SECONDS)
             else:
                 self._emptied = asked
                 self._outbox.wait(_IDLE_SECONDS)
@@ -158,7 +162,7 @@ class OutboxPublisher:
         """Whether rows are left that may not be sent now."""
         now = time.monotonic()
         waiting = any(lane.waiting or lane.retry.is_near(now) for lane in self._lanes.values())
-        return waiting or bool(self._row_retries) or bool(self._done) or not self._client.is_connected
+        return waiting or bool(self._row_retries) or bool(self._done)
 
     def _settle(self) -> None:
         """Act on what the broker has said, in the order in which it said it."""
@@ -216,7 +220,7 @@ class OutboxPublisher:
         for lane in self._lanes.values():
             if not lane.is_closed(now):
                 lane.waiting.clear()
-        while (room := self._window - len(self._flights)) > 0:
+        while (room := self._window - len(self._flights)) > 0 and self._may_look_on(now):
             rows = self._outbox.pending(min(_PAGE, room * 4), self._skipped(now))
             if not rows:
                 self._forget_evicted(now)
@@ -233,6 +237,11 @@ class OutboxPublisher:
                     del self._flights[row.id]
                     lane.in_flight -= 1
                     return
+
+    def _may_look_on(self, now: float) -> bool:
+        """Whether to look past the rows that wait: not far where turns come soon, all the way past the refused."""
+        waiting = sum(len(lane.waiting) for lane in self._lanes.values() if not lane.retry.is_near(now))
+        return waiting < _LOOK_AHEAD
 
     def _skipped(self, now: float) -> set[int]:
         skipped = {row_id for row_id, retry in self._row_retries.items() if retry.is_near(now)}
