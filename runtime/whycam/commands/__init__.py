@@ -43,8 +43,10 @@ def _options(
 def main() -> None:
     """Run the command line; bad input gets one line on stderr and exit status 2."""
     from whycam.commands.explain import explain
+    from whycam.commands.run import run
     from whycam.commands.score import score
 
+    app.command()(run)
     app.command()(score)
     app.command()(explain)
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):

@@ -1,0 +1,172 @@
+"""All that belongs to one camera on its way through the service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whycam.alerts.episodes import AlertEvent, Episode, Reason
+from whycam.alerts.footage import Footage
+from whycam.alerts.judge import FrameJudge
+from whycam.alerts.regions import Region, strongest_regions
+from whycam.bundle import Manifest
+from whycam.config.models import Camera as CameraConfig
+from whycam.detect import Decision, Model, Snapshot
+from whycam.errors import InputError
+from whycam.service.camera import Camera
+from whycam.service.clock import Clock
+from whycam.service.settings import CameraSettings
+from whycam.sources import Frame
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a frame, a command or the passing of time brought about."""
+
+    lane: Lane
+    events: Sequence[AlertEvent]
+    open_episodes: Sequence[Episode]
+    """The camera's open episodes after the events."""
+    window: Snapshot | None
+    """The window that the events come from; None while it is cold."""
+
+
+class Lane:
+    """A camera, its judge, and its last seconds; its parts are used by several threads, the judge under a lock."""
+
+    def __init__(
+        self,
+        config: CameraConfig,
+        model: Model,
+        settings: CameraSettings,
+        open_episodes: Sequence[Episode],
+        clock: Clock,
+        *,
+        footage_seconds: float,
+        ready: Callable[[], None],
+        changed: Callable[[Lane], None],
+        emit: Callable[[Outcome], None],
+        picture: Callable[[Lane, Frame], None],
+    ) -> None:
+        """The lane of the camera in `config`; `open_episodes` carry on from before.
+
+        `ready` is called when a frame waits to be scored, `changed` when the camera's state changes, `emit` with each
+        outcome that has events, in order, and `picture` with each frame that was scored.
+        """
+        self.config = config
+        self.name = config.name
+        self.model = model
+        self.frame_size = (0, 0)
+        self.scored = 0
+        self.latest: Snapshot | None = None
+        self.last_alert: tuple[str | None, Snapshot | None] = (None, None)
+        self.footage = Footage(footage_seconds)
+        self.camera = Camera(config, self.manifest.window, clock, ready, lambda _: changed(self))
+        self._clock = clock
+        self._emit = emit
+        self._picture = picture
+        self._lock = threading.Lock()
+        self._judge = FrameJudge(
+            model, config, open_episodes, armed=config.armed if settings.armed is None else settings.armed
+        )
+        if settings.thresholds:
+            self._judge.set_thresholds({**self._judge.thresholds, **settings.thresholds})
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of the lane's model."""
+        return self.model.manifest
+
+    @property
+    def armed(self) -> bool:
+        """Whether alerts are raised."""
+        return self._judge.armed
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The score at which each class raises."""
+        return dict(self._judge.thresholds)
+
+    @property
+    def open_episodes(self) -> tuple[Episode, ...]:
+        """The episodes that are raised and not cleared."""
+        return self._judge.open_episodes
+
+    def advance(self) -> Decision | None:
+        """Score the newest frame, if one is due; None where none is."""
+        frame = self.camera.take()
+        if frame is None:
+            return None
+        with self._lock:
+            decision, events = self._judge.push(frame.image, frame.time)
+            self.frame_size = (frame.image.shape[1], frame.image.shape[0])
+            warm = decision is not None and decision.warm
+            self.latest = self._judge.snapshot() if warm else None
+            self._emit_all(events)
+        self.scored += 1
+        self.camera.scored(warm)
+        self._picture(self, frame)
+        return decision
+
+    def tick(self) -> None:
+        """Let time pass: episodes whose signal is lost are cleared."""
+        with self._lock:
+            self._emit_all(self._judge.tick(self._clock.now()))
+
+    def close(self, reason: Reason) -> None:
+        """Clear the open episodes."""
+        with self._lock:
+            self._emit_all(self._judge.close(self._clock.now(), reason))
+
+    def restate(self, episode: str, reason: Reason) -> bool:
+        """Say once more how an open episode stands; False where it is cleared by now."""
+        with self._lock:
+            events = self._judge.restate(episode, self._clock.now(), reason)
+            self._emit_all(events)
+        return bool(events)
+
+    def set_armed(self, armed: bool) -> None:
+        """Arm or disarm; disarming clears the open episodes."""
+        with self._lock:
+            self._emit_all(self._judge.set_armed(armed, self._clock.now()))
+
+    def set_thresholds(self, thresholds: dict[str, float]) -> None:
+        """Raise at these scores from now on; the classes that are not named keep theirs."""
+        with self._lock:
+            self._judge.set_thresholds({**self._judge.thresholds, **thresholds})
+
+    def regions(self, heatmap: NDArray[np.float32]) -> list[Region]:
+        """The strongest regions of a heat map, in pixels of the camera's frames, with the zones they touch."""
+        width, height = self.frame_size
+        found = strongest_regions(heatmap, width, height)
+        zones = self._judge.watch.names
+        return [region.model_copy(update={"zones": zones(_shares(region, width, height))}) for region in found]
+
+    def shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A frame as people may see it: what is masked is covered."""
+        return self._judge.watch.shown(image)
+
+    def check_thresholds(self, thresholds: dict[str, float]) -> None:
+        """Raise InputError, naming those there are, for a class that is no anomaly of this model."""
+        for name in thresholds:
+            if name not in self.manifest.anomalies:
+                raise InputError(f"class '{name}': camera '{self.name}' raises {', '.join(self.manifest.anomalies)}")
+
+    def _emit_all(self, events: Sequence[AlertEvent]) -> None:
+        # Under the lock: outcomes leave in the order in which they came about, whichever thread brings them.
+        if not events:
+            return
+        for event in events:
+            if event.phase == "raised" and self.latest is not None:
+                self.last_alert = (event.episode.id, self.latest)
+        self._emit(Outcome(self, tuple(events), self._judge.open_episodes, self.latest))
+
+
+def _shares(region: Region, width: int, height: int) -> tuple[float, float, float, float]:
+    """The box's left, top, right and bottom as shares of the frame."""
+    right, bottom = region.x + region.width, region.y + region.height
+    return region.x / width, region.y / height, right / width, bottom / height
