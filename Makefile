@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; each does `make setup` first when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench wheels lock clean
+.PHONY: help setup demo test check bench chaos soak wheels lock clean
 
 READY := .venv/.ready
 PYPROJECTS := pyproject.toml runtime/pyproject.toml export/pyproject.toml calibration/pyproject.toml
@@ -26,6 +26,12 @@ check: $(READY)  ## Lint, format, types, and the rules of the house.
 
 bench: $(READY)  ## Seconds per decision, whycam against Keras, in one run.
 	@.venv/bin/python bench/decision.py -o build/decision.json
+
+chaos: $(READY)  ## Inject faults into the running service, count what its subscribers lose: nothing. CHAOS="--only broker"
+	@.venv/bin/python -m tests.chaos $(CHAOS)
+
+soak: $(READY)  ## A million frames through the service, as fast as it goes; memory and open files must stay flat.
+	@.venv/bin/python -m bench.soak
 
 wheels: $(READY)  ## Build the wheels of the three distributions into dist/.
 	@for name in runtime export calibration; do \
