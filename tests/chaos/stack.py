@@ -335,7 +335,10 @@ class Stack:
 
 def accepted_in(log: str) -> list[Accepted]:
     """The alerts that a log says were put into the outbox."""
-    raise NotImplementedError
+    return [Accepted(found["id"], found["phase"]) for found in _ACCEPTED.finditer(log)]
+
+
+_ACCEPTED = re.compile(r" INFO \S+ alert=(?P<id>[0-9a-f-]{36}): \S+ (?P<phase>raised|updated|cleared): ")
 
 
 def _assignments(values: Mapping[str, object]) -> list[str]:
