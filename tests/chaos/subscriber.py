@@ -98,7 +98,7 @@ class Subscriber:
                     return None
 
     def _subscribe(self, client: mqtt.Client, *_: object) -> None:
-        client.subscribe([("whycam/#", mqtt.SubscribeOptions(qos=1))])
+        client.subscribe([(topic, mqtt.SubscribeOptions(qos=1)) for topic in ("whycam/#", "answers/#")])
 
     def _take(self, _: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
         if message.topic.endswith(("/set", "/explain")):

@@ -1,8 +1,8 @@
 """A camera that speaks RTSP and shows what it is told: a plain colour, of any size, at any rate.
 
-Run by the system's Python, which has GStreamer's bindings: `scripted_server.py PORT` (0: any free one). Prints its port;
-then obeys lines such as `blue 64 48 10` on its standard input, colour, width, height and frames per second, until it
-ends. The picture is MJPEG, like that of many a camera; a clock in a corner of it would make it move.
+Run by the system's Python, which has GStreamer's bindings: `scripted_server.py PORT` (0: any free one). Prints its
+port; then obeys lines such as `blue 64 48 10` on its standard input, colour, width, height and frames per second,
+until that ends.
 """
 
 import sys
@@ -28,8 +28,8 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         self.set_shared(True)
         # Without a size in the caps, so that it may change midway, as it does when a camera is set up anew.
         self.set_launch(
-            "( appsrc name=pictures is-live=true do-timestamp=true format=time ! videoconvert ! video/x-raw,format=I420 ! jpegenc "
-            "! rtpjpegpay name=pay0 pt=26 )"
+            "( appsrc name=pictures is-live=true do-timestamp=true format=time ! videoconvert "
+            "! video/x-raw,format=I420 ! jpegenc ! rtpjpegpay name=pay0 pt=26 )"
         )
         self.sources = []
         self.connect("media-configure", self.opened)

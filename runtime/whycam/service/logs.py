@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import time
+from pathlib import Path
 
 JOURNAL = "/run/systemd/journal/socket"
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -122,4 +123,4 @@ def _journal_listens() -> bool:
         stderr = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):
         return False
-    return (device, inode) == (str(stderr.st_dev), str(stderr.st_ino)) and os.path.exists(JOURNAL)
+    return (device, inode) == (str(stderr.st_dev), str(stderr.st_ino)) and Path(JOURNAL).exists()

@@ -114,11 +114,11 @@ def ask(running: Running, action: str, body: object, correlation: bytes = b"42")
     """Send a command with a topic for the answer, and wait for that."""
     start = len(running.subscriber.arrivals)
     properties = Properties(PacketTypes.PUBLISH)
-    properties.ResponseTopic = "whycam/answers/here"
+    properties.ResponseTopic = "answers/here"
     properties.CorrelationData = correlation
     payload = body if isinstance(body, bytes) else json.dumps(body).encode()
     running.subscriber.publish(f"whycam/{DEVICE}/gate/{action}", payload, properties=properties)
-    answer = running.subscriber.wait_for(lambda one: one.topic == "whycam/answers/here", 30, start)
+    answer = running.subscriber.wait_for(lambda one: one.topic == "answers/here", 30, start)
     assert answer is not None
     return answer.body
 
