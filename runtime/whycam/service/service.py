@@ -98,6 +98,10 @@ class Service:
             if self.config.metrics.enabled
             else None
         )
+        if self._endpoint is not None:
+            log.info(
+                "figures and health at http://%s:%d/metrics and /healthz", self.config.metrics.host, self._endpoint.port
+            )
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reloads the configuration."""
