@@ -254,7 +254,8 @@ def main(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the rows there.")] = None,
 ) -> None:
     """Inject faults, count alerts, print the table; exit status 1 where the goal is missed."""
-    console = Console()
+    # A log has room for whole lines.
+    console = Console(width=None if sys.stdout.isatty() else 150)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     start = time.monotonic()
     with folder(keep) as directory:
