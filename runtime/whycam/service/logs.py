@@ -46,7 +46,7 @@ class _Plain(logging.Formatter):
 class _Line(_Plain):
     """`TIME LEVEL CAMERA alert=ID: message`; what was raised follows on lines of its own."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(about)s: %(message)s", "%Y-%m-%dT%H:%M:%S")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ _STUCK_SECONDS = 20.0
 """Scoring that has finished nothing for so long hangs."""
 _RETENTION_SECONDS = 600.0
 _STATE_SECONDS = 30.0
+_FIXED = ("device", "state_directory", "outbox", "evidence", "explain", "metrics")
+"""What a reload does not change."""
 
 
 class Service:
@@ -132,15 +135,13 @@ class Service:
     def _watch(self) -> None:
         every = _Every()
         every(_RETENTION_SECONDS, "retention")
-        beat = min(systemd.watchdog_seconds() or 2.0, 2.0) / 2
         while not self._stop_wanted:
-            self._signals.wait(beat)
+            self._signals.wait(_beat_seconds())
             self._signals.clear()
             if self._reload_wanted and not self._stop_wanted:
                 self._reload_wanted = False
                 self._reload()
-            if self._scoring.stuck_seconds < _STUCK_SECONDS:
-                systemd.watchdog(self._status())
+            self._feed_watchdog(self._status())
             jump = self._clock.check()
             if jump is not None:
                 self._metrics.clock_jump()
@@ -150,6 +151,10 @@ class Service:
                 self._client.publish(telemetry_message(self._topics, self._telemetry()))
             if self._store is not None and every(_RETENTION_SECONDS, "retention"):
                 self._store.retention()
+
+    def _feed_watchdog(self, status: str | None = None) -> None:
+        if self._scoring.stuck_seconds < _STUCK_SECONDS:
+            systemd.watchdog(status)
 
     def _stop(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS - 0.5
@@ -200,11 +205,14 @@ class Service:
     def _model(self, camera: CameraConfig) -> Model:
         key = (camera.bundle, camera.precision, camera.providers)
         if key not in self._models:
-            systemd.extend_timeout(60)
             systemd.status(f"loading {camera.bundle.name}")
-            model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers)
-            model.open_explainer()
-            self._models[key] = model
+            # In a thread: an engine may be built for minutes, and systemd waits no longer than it is told to.
+            with ThreadPoolExecutor(1, "loading") as pool:
+                loading = pool.submit(_load_model, camera)
+                while not wait((loading,), _beat_seconds()).done:
+                    systemd.extend_timeout(60)
+                    self._feed_watchdog()
+            self._models[key] = loading.result()
         return self._models[key]
 
     def _known(self, camera: str, model: Model) -> CameraSettings:
@@ -237,7 +245,7 @@ class Service:
         for name in set(self._broken) - set(wanted):
             del self._broken[name]
         reconnect = config.broker != self.config.broker
-        self.config = config
+        self.config = config.model_copy(update={name: getattr(self.config, name) for name in _FIXED})
         self._models = {
             key: model
             for key, model in self._models.items()
@@ -263,7 +271,7 @@ class Service:
         systemd.ready(self._status())
 
     def _check_reload(self, config: Config) -> None:
-        for name in ("device", "state", "outbox", "evidence", "explain", "metrics"):
+        for name in _FIXED:
             if getattr(config, name) != getattr(self.config, name):
                 log.warning("'%s' has changed: it holds after a restart, cameras and broker are reloaded now", name)
 
@@ -432,6 +440,17 @@ class _Every:
             return False
         self._last[what] = now
         return True
+
+
+def _beat_seconds() -> float:
+    """How often the main thread looks around."""
+    return min(systemd.watchdog_seconds() or 2.0, 2.0) / 2
+
+
+def _load_model(camera: CameraConfig) -> Model:
+    model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers)
+    model.open_explainer()
+    return model
 
 
 def _make_folder(path: Path) -> None:
