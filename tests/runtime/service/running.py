@@ -74,6 +74,7 @@ class Running:
             self._opened.callback(self.service.stop)
             if self._start:
                 self.service.start()
+                self._must(self.subscriber.wait_for(self._is_online, 30), "online")
         except BaseException:
             self._opened.close()
             raise
@@ -129,6 +130,10 @@ class Running:
             return one.topic == f"whycam/{DEVICE}/{topic}" and {**one.body, **wanted} == one.body
 
         return self._must(self.subscriber.wait_for(found, seconds, start), f"{topic} {wanted}")
+
+    @staticmethod
+    def _is_online(one: Arrival) -> bool:
+        return one.topic.endswith("/availability") and one.payload == b"online"
 
     def _must(self, arrival: Arrival | None, what: str) -> Arrival:
         assert arrival is not None, f"{what} did not come:\n{self.service.log[-3000:]}"
