@@ -99,7 +99,7 @@ class JournalHandler(logging.Handler):
             "THREAD_NAME": str(record.threadName),
             "CODE_FILE": record.pathname,
             "CODE_LINE": str(record.lineno),
-            "CODE_FUNC": record.funcName,
+            "CODE_FUNC": str(record.funcName),
         }
         for attribute, name in _FIELDS.items():
             if value := getattr(record, attribute, None):
