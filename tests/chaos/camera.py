@@ -132,15 +132,7 @@ def no_faketime() -> str | None:
 
 @fault(PART, "clock set back an hour, and forth", times=4, needs=no_faketime)
 def clock_set(stage: Stage, times: int) -> None:
-    offset = stage.directory / "offset"
-    offset.write_text("+0\n")
-    environment = {
-        "LD_PRELOAD": str(faketime()),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    offset, environment = _clock(stage)
     with stage.stack(environment=environment, clock_set=True) as stack:
         for turn in range(times):
             with stack.anomaly(("fight", "fire")[turn % 2]):
@@ -149,3 +141,34 @@ def clock_set(stage: Stage, times: int) -> None:
                 stack.injected()
                 stack.recover()
             stack.settle()
+
+
+@fault(PART, "clock set back, and forth, while killed", times=4, needs=no_faketime)
+def clock_set_while_killed(stage: Stage, times: int) -> None:
+    """As after a power cut on a device whose clock has no battery: an open episode is then from the future."""
+    offset, environment = _clock(stage)
+    with stage.stack(environment=environment, clock_set=True, may_split=CLEARED_AS_LOST) as stack:
+        for turn in range(times):
+            with stack.anomaly(("fight", "fire")[turn % 2]):
+                known = len(stack.accepted())
+                stack.wait_accepted("raised", known)
+                stack.service.hold()
+                stack.service.kill()
+                offset.write_text(("-3600\n", "+0\n", "-100000000\n", "+0\n")[turn % 4])
+                stack.service.release()
+                stack.injected()
+                stack.recover()
+            stack.settle()
+
+
+def _clock(stage: Stage) -> tuple[Path, dict[str, str]]:
+    """A file that says how wrong the service's clock is, and the environment that makes it so."""
+    offset = stage.directory / "offset"
+    offset.write_text("+0\n")
+    return offset, {
+        "LD_PRELOAD": str(faketime()),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }

@@ -18,7 +18,8 @@ from paho.mqtt.properties import Properties
 
 @dataclass(frozen=True)
 class Arrival:
-    """A message as it came; times in seconds, `arrived` monotonic, `sent` of the day as the payload says."""
+    """A message as it came; times in seconds: `arrived` monotonic, `came` and `sent` since the epoch, the latter as the
+    payload says."""
 
     topic: str
     payload: bytes
@@ -30,6 +31,10 @@ class Arrival:
     def kind(self) -> str:
         """The last level of the topic."""
         return self.topic.rpartition("/")[2]
+
+    @property
+    def came(self) -> float:
+        return time.time() - (time.monotonic() - self.arrived)
 
     @property
     def sent(self) -> float:

@@ -102,7 +102,7 @@ def judge(
     all messages must arrive: sequence numbers without a gap, from `raised` to `cleared`. An episode too many in an
     anomaly is a duplicate, unless the one before was cleared for a reason in `may_split`. The ids in `destroyed` were
     in a file that the fault itself destroyed, and may be missing. With `clock_set`, episodes are told by label and
-    order of arrival, as the times in them are of a clock that was set.
+    arrival, as the times in them are of a clock that was set.
     """
     episodes: dict[str, list[Arrival]] = defaultdict(list)
     seen: dict[tuple[str, int], bytes] = {}
@@ -134,7 +134,7 @@ def judge(
                 row.lost += 1
                 row.notes.append(f"{id_} ({messages[0].body['label']}): never cleared")
         first = messages[0].body
-        place = _place(anomalies, first, held, clock_set=clock_set)
+        place = _place(anomalies, messages[0], clock_set=clock_set)
         if place is None and id_ not in destroyed:
             row.problems.append(
                 f"{first['label']} {id_} raised where there was no such anomaly (onset {first['onset']})"
@@ -168,18 +168,13 @@ def judge(
     return row
 
 
-def _place(
-    anomalies: Sequence[Anomaly],
-    alert: dict[str, Any],
-    held: dict[int, list[list[Arrival]]],
-    *,
-    clock_set: bool,
-) -> int | None:
+def _place(anomalies: Sequence[Anomaly], raised: Arrival, *, clock_set: bool) -> int | None:
+    """The anomaly that an episode belongs to, by its onset; by its arrival where the clock was set."""
+    alert = raised.body
+    alike = [
+        place for place, one in enumerate(anomalies) if (one.camera, one.label) == (alert["camera"], alert["label"])
+    ]
     if clock_set:
-        free = [n for n, one in enumerate(anomalies) if one.label == alert["label"] and not held.get(n)]
-        return free[0] if free else None
+        return max((place for place in alike if anomalies[place].start <= raised.came), default=None)
     onset = seconds_of(alert["onset"])
-    for place, anomaly in enumerate(anomalies):
-        if (anomaly.camera, anomaly.label) == (alert["camera"], alert["label"]) and anomaly.holds(onset):
-            return place
-    return None
+    return next((place for place in alike if anomalies[place].holds(onset)), None)

@@ -43,6 +43,8 @@ class Episode(BaseModel):
     id: str
     """UUIDv7."""
     label: str
+    threshold: float
+    """The score that it was raised at."""
     onset: float
     """When the score first reached the threshold."""
     raised_at: float
@@ -61,6 +63,16 @@ class Episode(BaseModel):
     """The peak in the last message."""
     sequence: int
     """The last message's number: 0 when raised."""
+
+    def moved(self, seconds: float) -> Episode:
+        """The same, on a clock that is ahead by `seconds`."""
+        times = ("onset", "raised_at", "peak_time", "last_above", "last_seen", "updated_at")
+        return self.model_copy(update={name: getattr(self, name) + seconds for name in times})
+
+    def told(self, time: float) -> Episode:
+        """The same, after another message at `time`."""
+        changes = {"sequence": self.sequence + 1, "updated_at": time, "told_peak": self.peak}
+        return self.model_copy(update=changes)
 
 
 @dataclass(frozen=True)
@@ -152,6 +164,7 @@ class AlertTracker:
         self._open[label] = Episode(
             id=str(uuid7()),
             label=label,
+            threshold=rules.raise_at,
             onset=onset,
             raised_at=time,
             peak=peak,
@@ -187,15 +200,14 @@ class AlertTracker:
         return []
 
     def _update(self, label: str, time: float, reason: Reason) -> AlertEvent:
-        self._open[label] = self._next(self._open[label], time)
+        self._open[label] = self._open[label].told(time)
         return AlertEvent("updated", self._open[label], time, reason)
 
     def _clear(self, label: str, time: float, reason: Reason) -> AlertEvent:
-        episode = self._next(self._open.pop(label), time)
         self._cool_until[label] = time + self._rules[label].cool_down_seconds
-        return AlertEvent("cleared", episode, time, reason)
+        return cleared(self._open.pop(label), time, reason)
 
-    @staticmethod
-    def _next(episode: Episode, time: float) -> Episode:
-        changes = {"sequence": episode.sequence + 1, "updated_at": time, "told_peak": episode.peak}
-        return episode.model_copy(update=changes)
+
+def cleared(episode: Episode, time: float, reason: Reason) -> AlertEvent:
+    """The end of an episode."""
+    return AlertEvent("cleared", episode.told(time), time, reason)

@@ -87,20 +87,24 @@ class Outbox:
     """
 
     def __init__(
-        self, path: Path, max_bytes: int, max_age_seconds: float, now: Callable[[], float] = time.time
+        self, path: Path, max_bytes: int, max_age_seconds: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """The outbox in the file at `path`, of at most `max_bytes` of messages, none older than `max_age_seconds`.
+
+        Age is the time that has passed while an outbox was open on the file: a wall clock that is set, as on a device
+        that learns the date after it started, gives no message up.
 
         A damaged file is set aside, and what can be read of it is carried over.
         """
         self._path = path
         self._max_bytes = max_bytes
         self._max_age = max_age_seconds
-        self._now = now
+        self._monotonic = monotonic
+        self._start: float | None = None
         self._changed = threading.Condition(threading.RLock())
         self._db: sqlite3.Connection | None = None
         # Later than all that the file holds, even while it cannot be opened.
-        self._next_id = int(now() * 1e6)
+        self._next_id = int(time.time() * 1e6)
         self._bytes = 0
         self._sizes: dict[int, tuple[Kind, int, float]] = {}
         self._memory: dict[int, Row] = {}
@@ -178,6 +182,11 @@ class Outbox:
         with self._changed:
             return list(self._episodes.get(camera, ()))
 
+    def open_cameras(self) -> tuple[str, ...]:
+        """The cameras that have open episodes."""
+        with self._changed:
+            return tuple(camera for camera, episodes in self._episodes.items() if episodes)
+
     # -- the way out --
 
     def pending(self, limit: int, skip: Container[int] = ()) -> list[Row]:
@@ -245,11 +254,17 @@ class Outbox:
                 self._close()
                 if not _damaged(error):
                     raise
-                self._db = _salvage(self._path, error, self._now())
+                self._db = _salvage(self._path, error)
                 self._take_over(self._db)
         except (sqlite3.Error, OSError) as error:
             self._close()
             self._trouble(error)
+
+    def _now(self) -> float:
+        """Seconds on the clock that messages age by; it goes on where the newest message in the file was taken."""
+        if self._start is None:
+            self._start = max((created for _, _, created in self._sizes.values()), default=0.0) - self._monotonic()
+        return self._start + self._monotonic()
 
     def _take_over(self, db: sqlite3.Connection) -> None:
         """Know what the database holds, which may be from before."""
@@ -429,10 +444,10 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _salvage(path: Path, damage: Exception, now: float) -> sqlite3.Connection:
+def _salvage(path: Path, damage: Exception) -> sqlite3.Connection:
     """Set the damaged database aside, and carry over what can be read of it into a new one."""
     rows, episodes = _readable(path)
-    aside = path.with_name(f"{path.name}.damaged-{int(now)}")
+    aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():

@@ -40,7 +40,8 @@ def read(model: type[C], payload: bytes) -> C:
     if not payload:
         raise RefusedError("invalid", "empty; send a JSON object")
     try:
-        content = json.loads(payload, object_pairs_hook=_without_duplicates, parse_constant=_no_number)
+        # Decoded here: json takes UTF-16 too, and a byte order mark.
+        content = json.loads(payload.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_number)
     except UnicodeDecodeError:
         raise RefusedError("invalid", "not UTF-8; send a JSON object") from None
     except RecursionError:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 MOST_STUCK = 4
 """Readers that hang in a read and cannot be ended; with so many, the camera waits for one to come back."""
-_STEADY_SECONDS = 10.0
+_STEADY_SECONDS = 3.0
 """A camera that has given frames for so long is opened again without delay."""
 _FPS_SECONDS = 5.0
 _REOPEN_FROZEN_SECONDS = 60.0

@@ -35,6 +35,10 @@ class Clock:
         """Seconds since the epoch of the service time `moment`, by the wall clock as it is set now."""
         return moment + self._offset
 
+    def from_wall(self, moment: float) -> float:
+        """The service time of `moment`, seconds since the epoch by the wall clock as it is set now."""
+        return moment - self._offset
+
     def check(self) -> float | None:
         """Follow the wall clock; the seconds by which it was found to have jumped, else None."""
         difference = self._wall() - self.wall(self.now())

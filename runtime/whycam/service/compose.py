@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
-from whycam.alerts.episodes import AlertEvent
+from whycam.alerts.episodes import AlertEvent, Episode
 from whycam.alerts.evidence import EvidenceStore
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Config
@@ -45,8 +46,8 @@ class Composer:
         self._clock = clock
         self._store = store
 
-    def alert(self, lane: Lane, event: AlertEvent, summary: ExplanationSummary | None) -> AlertPayload:
-        """The payload of an event, with or without its reasons."""
+    def alert(self, camera: str, event: AlertEvent, summary: ExplanationSummary | None) -> AlertPayload:
+        """The payload of an event of `camera`, with or without its reasons."""
         episode = event.episode
         end = episode.last_above if event.phase == "cleared" else event.time
         return AlertPayload(
@@ -54,19 +55,23 @@ class Composer:
             sequence=episode.sequence,
             phase=event.phase,
             device=self.device,
-            camera=lane.name,
+            camera=camera,
             label=episode.label,
             score=episode.score,
             peak=episode.peak,
-            threshold=lane.thresholds[episode.label],
+            threshold=episode.threshold,
             onset=self._time(episode.onset),
             time=self._time(event.time),
             peak_time=self._time(episode.peak_time),
             duration_seconds=round(max(end - episode.onset, 0.0), 3),
             reason=event.reason,
             explanation=summary,
-            evidence=None if self._store is None else str(self._store.path_of(lane.name, episode.id, episode.onset)),
+            evidence=None if self._store is None else str(self._store.path_of(camera, episode.id, episode.onset)),
         )
+
+    def on_wall(self, episodes: Sequence[Episode]) -> tuple[Episode, ...]:
+        """The episodes by the wall clock, to be kept: service time means nothing to the next process."""
+        return tuple(episode.moved(self._clock.wall(0.0)) for episode in episodes)
 
     def summary(self, lane: Lane, made: Explanation, heatmap_topic: str | None) -> ExplanationSummary:
         """The explanation in a few hundred bytes; regions are those of the most relevant frame."""

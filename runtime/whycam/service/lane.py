@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from whycam.service.clock import Clock
 from whycam.service.settings import CameraSettings
 from whycam.sources import Frame
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -33,6 +36,23 @@ class Outcome:
     """The camera's open episodes after the events."""
     window: Snapshot | None
     """The window that the events come from; None while it is cold."""
+
+
+def carried_on(episodes: Sequence[Episode], clock: Clock) -> tuple[Episode, ...]:
+    """Episodes that were kept by the wall clock, in service time.
+
+    Where the clock has been set back since, they were last seen in the future; they are moved, so that they were last
+    seen now: else they could not end before the clock is there again.
+    """
+    moved = []
+    for kept in episodes:
+        episode = kept.moved(clock.from_wall(0.0))
+        ahead = episode.last_seen - clock.now()
+        if ahead > 0:
+            log.warning("an open episode, %s, was last seen %.0f s from now: the clock was set back", kept.label, ahead)
+            episode = episode.moved(-ahead)
+        moved.append(episode)
+    return tuple(moved)
 
 
 class Lane:
@@ -75,6 +95,9 @@ class Lane:
         )
         if settings.thresholds:
             self._judge.set_thresholds({**self._judge.thresholds, **settings.thresholds})
+        if not self._judge.armed:
+            # Disarmed, and killed before the end of its episodes was kept.
+            self._emit_all(self._judge.close(clock.now(), "disarmed"))
 
     @property
     def manifest(self) -> Manifest:

@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whycam.alerts.episodes import AlertEvent
+from whycam.alerts.episodes import AlertEvent, Episode
 from whycam.alerts.evidence import EvidenceStore, strip
 from whycam.alerts.outbox import Outbox, Outgoing
 from whycam.config.models import Config
@@ -102,31 +103,43 @@ class Reporter:
         self.evidence.stop(deadline - time.monotonic(), finish=True)
         self._outbox.release_all()
 
+    def forget(self, camera: str, orphans: Sequence[AlertEvent], kept: Sequence[Episode]) -> None:
+        """Tell the end of episodes that nobody follows any more; those of `camera` that are `kept` stay open."""
+        payloads = [self._composer.alert(camera, event, None) for event in orphans]
+        messages = [Outgoing("alert", alert_message(self._composer.topics, payload)) for payload in payloads]
+        self._outbox.accept(camera, messages, self._composer.on_wall(kept))
+        for event in orphans:
+            self._told(camera, event)
+
+    def _told(self, camera: str, event: AlertEvent) -> None:
+        episode = event.episode
+        log.info(
+            "%s %s: %s %.3f",
+            episode.label,
+            event.phase,
+            event.reason,
+            episode.score,
+            extra={"camera": camera, "alert_id": episode.id},
+        )
+        self._metrics.episode(camera, event.phase, episode.label)
+
     def _accept(self, outcome: Outcome) -> None:
         lane = outcome.lane
         payloads = []
         for event in outcome.events:
             with self._late_lock:
                 summary = self._late.pop(event.episode.id, None) if event.phase != "cleared" else None
-            payloads.append(self._composer.alert(lane, event, summary))
+            payloads.append(self._composer.alert(lane.name, event, summary))
         wants = [event.reason in EXPLAINED and outcome.window is not None for event in outcome.events]
         # One transaction: what is said and which episodes are open then cannot come apart in a crash.
         rows = self._outbox.accept(
             lane.name,
             [Outgoing("alert", alert_message(self._composer.topics, payload)) for payload in payloads],
-            outcome.open_episodes,
+            self._composer.on_wall(outcome.open_episodes),
             hold_seconds=self._explain_config.within_seconds if any(wants) else 0,
         )
         for event, payload, row, wanted in zip(outcome.events, payloads, rows, wants, strict=True):
-            log.info(
-                "%s %s: %s %.3f",
-                payload.label,
-                event.phase,
-                event.reason,
-                event.episode.score,
-                extra={"camera": lane.name, "alert_id": event.episode.id},
-            )
-            self._metrics.episode(lane.name, event.phase, event.episode.label)
+            self._told(lane.name, event)
             question = None
             if wanted and outcome.window is not None:
                 question = _Question(lane, event, payload, row, outcome.window)

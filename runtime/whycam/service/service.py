@@ -8,12 +8,13 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import whycam
+from whycam.alerts.episodes import cleared
 from whycam.alerts.evidence import EvidenceStore
 from whycam.alerts.outbox import Outbox
 from whycam.bundle import Bundle
@@ -42,7 +43,7 @@ from whycam.service.answering import Answering
 from whycam.service.clock import Clock
 from whycam.service.compose import Composer
 from whycam.service.host import resident_bytes, temperatures
-from whycam.service.lane import Lane
+from whycam.service.lane import Lane, carried_on
 from whycam.service.metrics import CameraFigures, Figures, Metrics, QueueFigures
 from whycam.service.reporting import Reporter
 from whycam.service.scoring import Scoring
@@ -187,7 +188,9 @@ class Service:
                     camera,
                     model,
                     settings,
-                    before.open_episodes if before else self._outbox.open_episodes(camera.name),
+                    before.open_episodes
+                    if before
+                    else carried_on(self._outbox.open_episodes(camera.name), self._clock),
                     self._clock,
                     footage_seconds=self.config.evidence.clip_seconds if self._store is not None else 0,
                     ready=self._scoring.wake,
@@ -201,6 +204,19 @@ class Service:
                 continue
             self._broken.pop(camera.name, None)
             self._lanes[camera.name] = lane
+        self._clear_orphans({camera.name for camera in cameras})
+
+    def _clear_orphans(self, opened: Collection[str]) -> None:
+        """Clear what nobody follows any more: its camera was removed while the service was away, or its class."""
+        for name in self._outbox.open_cameras():
+            lane = self._lanes.get(name)
+            if name in self._broken or (lane is not None and name not in opened):
+                continue
+            followed = {episode.id for episode in lane.open_episodes} if lane else set()
+            episodes = carried_on(self._outbox.open_episodes(name), self._clock)
+            orphans = [cleared(one, self._clock.now(), "removed") for one in episodes if one.id not in followed]
+            if orphans:
+                self._reporter.forget(name, orphans, [one for one in episodes if one.id in followed])
 
     def _model(self, camera: CameraConfig) -> Model:
         key = (camera.bundle, camera.precision, camera.providers)
@@ -239,7 +255,6 @@ class Service:
         for name, lane in gone.items():
             if name not in wanted:
                 lane.close("removed")
-                self._client.publish(no_state_message(self._topics, name))
         # What the old lanes have said is in the outbox before the new ones speak.
         self._reporter.alerts.idle(STOP_SECONDS)
         for name in set(self._broken) - set(wanted):
@@ -266,6 +281,7 @@ class Service:
             self._publisher.start()
         else:
             self._announce()
+            self._forget_cameras()
         self._say_states()
         log.info("reloaded: %d cameras, %d new or changed", len(self._lanes), len(new))
         systemd.ready(self._status())
@@ -282,6 +298,17 @@ class Service:
         self._publisher = OutboxPublisher(self._client, self._outbox)
         self._listener = CommandListener(self._client, self._topics, self)
         self._client.on_connect(self._announce)
+        self._client.on_connect(self._forget_cameras)
+
+    def _forget_cameras(self) -> None:
+        """Take back the retained state of cameras that were removed, while the service was away perhaps."""
+        present = {camera.name for camera in self.config.cameras}
+        for name in self._settings.announced - present:
+            self._client.publish(no_state_message(self._topics, name))
+        try:
+            self._settings.announce(present)
+        except OSError as error:
+            log.warning("the disk does not take which cameras are announced (%s)", error.strerror)
 
     def _announce(self) -> None:
         """Tell Home Assistant of this device, now and at each connection."""

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +27,7 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cameras: dict[str, CameraSettings] = Field(default_factory=dict)
+    announced: list[str] = Field(default_factory=list)
 
 
 class Settings:
@@ -57,9 +59,23 @@ class Settings:
     def keep(self, camera: str, settings: CameraSettings) -> None:
         """Keep `settings` for `camera`, on the disk when this returns; raises OSError, with nothing changed."""
         with self._lock:
-            file = _File(cameras={**self._file.cameras, camera: settings})
-            _replace(self._path, json.dumps(file.model_dump(mode="json"), indent=2) + "\n")
-            self._file = file
+            self._save(self._file.model_copy(update={"cameras": {**self._file.cameras, camera: settings}}))
+
+    @property
+    def announced(self) -> frozenset[str]:
+        """The cameras that subscribers were told of, by this process or one before it."""
+        return frozenset(self._file.announced)
+
+    def announce(self, cameras: Iterable[str]) -> None:
+        """Keep that subscribers know of `cameras`, and of no other; raises OSError, with nothing changed."""
+        with self._lock:
+            names = sorted(cameras)
+            if names != self._file.announced:
+                self._save(self._file.model_copy(update={"announced": names}))
+
+    def _save(self, file: _File) -> None:
+        _replace(self._path, json.dumps(file.model_dump(mode="json"), indent=2) + "\n")
+        self._file = file
 
 
 def _replace(path: Path, text: str) -> None:

@@ -17,14 +17,15 @@ OPEN_SECONDS = 10.0
 READ_SECONDS = 10.0
 """How long a camera may send nothing."""
 
-# UDP loses packets, and a lost packet smears the picture until the next key frame.
-_TCP = ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+# TCP: UDP loses packets, and a lost packet smears the picture until the next key frame. No probing for the frame rate:
+# FFmpeg would take 20 frames for it, seconds at each opening, and frames have the times of their arrival.
+_OPTIONS = ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
 
 
 def open_rtsp(url: str) -> Generator[Frame, None, None]:
     """The frames of the camera at `url`, over TCP, times in seconds since the epoch, as they arrive.
 
-    `OPENCV_FFMPEG_CAPTURE_OPTIONS` in the environment replaces the choice of TCP.
+    `OPENCV_FFMPEG_CAPTURE_OPTIONS` in the environment replaces both choices.
 
     Raises SourceError where the camera does not answer within OPEN_SECONDS, refuses or gives no picture, and later
     when it sends nothing for READ_SECONDS. No message holds the credentials in `url`.
@@ -36,7 +37,7 @@ def open_rtsp(url: str) -> Generator[Frame, None, None]:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_SECONDS * 1000)),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(READ_SECONDS * 1000)),
     )
-    with _default_setting(*_TCP):
+    with _default_setting(*_OPTIONS):
         capture = open_capture(url, "FFMPEG", limits)
     if capture is None:
         raise SourceError(
