@@ -219,7 +219,7 @@ def as_markdown(rows: Sequence[Row], command: str, seconds: float) -> str:
         "- *lost*: anomalies never raised; messages of an episode missing between its `raised` and its `cleared`;",
         "  alerts that the service's log says it accepted and that never arrived.",
         "- *wrong order*: messages that came after a later one of their episode, at their first arrival.",
-        "- *duplicates*: after removing repetitions by `id` and `sequence`, two episodes for one anomaly. One is no",
+        "- *duplicates*: after removing repetitions by `event_id`, two episodes for one anomaly. One is no",
         "  duplicate: a camera or service that was away for longer than `signal_lost_seconds` ends its episode",
         "  (`signal-lost`); what is seen afterwards is another.",
         "- *recovery*: from the end of the fault (for a kill: the kill) to the first scores made after it.",

@@ -17,13 +17,14 @@ PHASES = ("raised", "updated", "cleared")
 def alert(id_: str, sequence: int, onset: float = 0.2, label: str = "fight", reason: str = "interval") -> Arrival:
     body = {
         "id": id_,
+        "event_id": f"{id_}/{sequence}",
         "sequence": sequence,
         "phase": PHASES[min(sequence, 2)],
         "label": label,
         "camera": "gate",
         "reason": reason,
         "onset": f"2026-11-23T18:00:{onset:06.3f}Z",
-        "time": "2026-11-23T18:00:09.000Z",
+        "time": f"2026-11-23T18:00:{9 + sequence:02}.000Z",
     }
     return Arrival("whycam/chaos/gate/alert", json.dumps(body).encode(), False, 0.0, body)
 

@@ -99,32 +99,37 @@ def judge(
     """Fill in the counts of `row`.
 
     An anomaly is received when an episode of its label that began within it is raised at least once. Of every episode
-    all messages must arrive: sequence numbers without a gap, from `raised` to `cleared`. An episode too many in an
-    anomaly is a duplicate, unless the one before was cleared for a reason in `may_split`. The ids in `destroyed` were
+    all messages must arrive, in the order of their times: sequence numbers without a gap, from `raised` to `cleared`.
+    Repetitions are told by `event_id`. An episode that is raised twice is a duplicate; so is an episode too many in an
+    anomaly, unless the one before was cleared for a reason in `may_split`. The ids in `destroyed` were
     in a file that the fault itself destroyed, and may be missing. With `clock_set`, episodes are told by label and
     arrival, as the times in them are of a clock that was set.
     """
     episodes: dict[str, list[Arrival]] = defaultdict(list)
-    seen: dict[tuple[str, int], bytes] = {}
+    seen: dict[str, bytes] = {}
     for arrival in arrivals:
         if arrival.kind != "alert" or not arrival.body:
             continue
-        key = (arrival.body["id"], arrival.body["sequence"])
+        key = arrival.body["event_id"]
         if key in seen:
             if seen[key] != arrival.payload:
                 row.duplicates += 1
-                row.notes.append(f"{key[0]} sequence {key[1]}: two messages of different content")
+                row.notes.append(f"event {key}: two messages of different content")
             continue
         seen[key] = arrival.payload
-        episodes[key[0]].append(arrival)
+        episodes[arrival.body["id"]].append(arrival)
 
     held: dict[int, list[list[Arrival]]] = defaultdict(list)
     for id_, messages in episodes.items():
-        row.wrong_order += sum(
-            later.body["sequence"] < earlier.body["sequence"] for earlier, later in pairwise(messages)
-        )
+        order = [one.body["sequence"] if clock_set else one.sent for one in messages]
+        row.wrong_order += sum(later < earlier for earlier, later in pairwise(order))
         numbers = {message.body["sequence"] for message in messages}
         phases = [message.body["phase"] for message in messages]
+        if phases.count("raised") > 1:
+            row.duplicates += phases.count("raised") - 1
+            row.notes.append(f"{id_}: raised {phases.count('raised')} times")
+        if phases.count("cleared") > 1:
+            row.notes.append(f"{id_}: cleared {phases.count('cleared')} times")
         missing = set(range(max(numbers) + 1)) - numbers
         if id_ not in destroyed:
             if missing:

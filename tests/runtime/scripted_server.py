@@ -5,6 +5,7 @@ port; then obeys lines such as `blue 64 48 10` on its standard input, colour, wi
 until that ends.
 """
 
+import os
 import sys
 
 import gi
@@ -53,11 +54,12 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         GLib.timeout_add(max(int(1000 / self.rate), 1), self.tick)
         return False
 
-    def obey(self, channel, _condition):
-        line = channel.readline()
-        if not line:
+    def obey(self, _channel, _condition):
+        # Unbuffered: a line that waited in a buffer would wake nobody. Each line says it all, so the last one counts.
+        lines = os.read(0, 65536).decode().splitlines()
+        if not lines:
             sys.exit()
-        self.colour, width, height, rate = line.split()
+        self.colour, width, height, rate = lines[-1].split()
         self.width, self.height, self.rate = int(width), int(height), float(rate)
         return True
 
@@ -66,6 +68,6 @@ server = GstRtspServer.RTSPServer(service=sys.argv[1], address="127.0.0.1")
 camera = Camera()
 server.get_mount_points().add_factory("/gate", camera)
 server.attach(None)
-GLib.io_add_watch(sys.stdin, GLib.IO_IN | GLib.IO_HUP, camera.obey)
+GLib.io_add_watch(0, GLib.IO_IN | GLib.IO_HUP, camera.obey)
 print(server.get_bound_port(), flush=True)
 GLib.MainLoop().run()

@@ -247,6 +247,9 @@ class Outbox:
     def _open(self) -> None:
         """Open the database, or leave it closed with the problem told."""
         try:
+            # SQLite takes an empty file for a new one, and says nothing.
+            if self._path.exists() and self._path.stat().st_size == 0:
+                log.error("%s: is empty; if messages waited in it, they are lost", self._path)
             try:
                 self._db = _connect(self._path)
                 self._take_over(self._db)

@@ -87,7 +87,7 @@ def alert_message(topics: Topics, payload: AlertPayload) -> Message:
         kind=f"{TYPES['alert']}{payload.phase}",
         source=topics.source(payload.camera),
         time=payload.time,
-        id=f"{payload.id}/{payload.sequence}",
+        id=payload.event_id,
         subject=payload.label,
     )
 

@@ -99,13 +99,20 @@ class ExplanationSummary(Payload):
 
 
 class AlertPayload(Payload):
-    """A phase of an episode. `id` and `sequence` together tell one message from all others."""
+    """A phase of an episode. It may come more than once: `event_id` tells a repetition from another message."""
 
     schema_name: Literal["whycam.alert/1"] = Field(
         default="whycam.alert/1", alias="schema", description="Name and version."
     )
     id: str = Field(min_length=1, description="The episode: a UUIDv7, the same in all its phases.")
-    sequence: int = Field(ge=0, description="0 when raised, then one more with each message of the episode.")
+    event_id: str = Field(
+        min_length=1, description="The message: a UUIDv7, the same in all its repetitions; the id of the CloudEvent."
+    )
+    sequence: int = Field(
+        ge=0,
+        description="0 when raised, then one more with each message of the episode. Numbers repeat where the device "
+        "was restarted while its disk took nothing; then `time` tells the order.",
+    )
     phase: Phase
     device: str
     camera: str

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
-from whycam.config.secrets import camera_url
-
 from whycam.bundle.manifest import Window
 from whycam.config.models import Camera as CameraConfig
+from whycam.config.secrets import camera_url
 from whycam.detect.sampling import Resampler
 from whycam.errors import WhycamError
 from whycam.service.backoff import Backoff

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+from uuid6 import uuid7
+
 from whycam.alerts.episodes import AlertEvent, Episode
 from whycam.alerts.evidence import EvidenceStore
 from whycam.config.models import Camera as CameraConfig
@@ -52,6 +54,7 @@ class Composer:
         end = episode.last_above if event.phase == "cleared" else event.time
         return AlertPayload(
             id=episode.id,
+            event_id=str(uuid7()),
             sequence=episode.sequence,
             phase=event.phase,
             device=self.device,
