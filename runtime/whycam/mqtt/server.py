@@ -38,6 +38,10 @@ class Server:
 
 def tls_context(server: Server) -> ssl.SSLContext:
     """What to trust and to show; read anew each time, so that renewed certificates are taken up. Raises OSError."""
+    for file in (server.ca_file, server.certificate_file, server.key_file):
+        if file is not None:
+            # What ssl raises does not name the file.
+            file.open().close()
     context = ssl.create_default_context(cafile=str(server.ca_file) if server.ca_file else None)
     if server.certificate_file is not None:
         context.load_cert_chain(server.certificate_file, server.key_file)

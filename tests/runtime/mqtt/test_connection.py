@@ -209,11 +209,9 @@ def test_a_client_that_takes_over_the_session_is_named(broker: Broker, caplog: p
         connection(broker.port, "gate") as (_, first),
         connection(broker.port, "gate") as (_, second),
     ):
-        until(lambda: len(first.ends) >= 2 and second.ends)
-    told = [entry.getMessage() for entry in caplog.records]
-    assert told
-    assert all("another client has taken over the session 'gate'" in line for line in told)
-    assert len(told) <= 2
+        # A connection that is just being written to may be found broken before the broker's reason is read.
+        until(lambda: "another client has taken over the session 'gate'" in caplog.text)
+        until(lambda: first.ends and second.ends)
 
 
 def test_tls_with_a_client_certificate(start_broker: Callable[..., Broker]) -> None:
@@ -252,7 +250,7 @@ def test_a_missing_ca_file_is_named_and_waited_for(start_broker: Callable[..., B
     broker = start_broker(tls=True)
     later = tmp_path / "later.crt"
     with connection(broker.port, tls=True, ca_file=later) as (link, _):
-        assert "No such file" in until(lambda: link.problem)
+        assert until(lambda: link.problem) == f"{later}: No such file or directory"
         later.write_bytes(broker.ca_file.read_bytes())
         until(lambda: link.is_up)
 
