@@ -203,15 +203,18 @@ def test_a_wrong_password_is_told_once_and_its_correction_found(
     assert "wr0ng" not in caplog.text
 
 
-def test_a_client_that_takes_over_the_session_is_named(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
-    with (
-        caplog.at_level(logging.WARNING),
-        connection(broker.port, "gate") as (_, first),
-        connection(broker.port, "gate") as (_, second),
-    ):
-        # A connection that is just being written to may be found broken before the broker's reason is read.
-        until(lambda: "another client has taken over the session 'gate'" in caplog.text)
-        until(lambda: first.ends and second.ends)
+def test_a_client_that_takes_over_the_session_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    # Mosquitto 2.0.11 closes the connection without a word; what others say of it is played here.
+    with socket.create_server(("127.0.0.1", 0)) as server, caplog.at_level(logging.WARNING):
+        port = server.getsockname()[1]
+        with connection(port, "gate") as (_, record):
+            client, _ = server.accept()
+            with client:
+                client.recv(1024)
+                client.sendall(bytes.fromhex("2003000000"))  # CONNACK: success
+                client.sendall(bytes.fromhex("e0028e00"))  # DISCONNECT: session taken over
+            until(lambda: record.ends)
+    assert "another client has taken over the session 'gate'" in caplog.text
 
 
 def test_tls_with_a_client_certificate(start_broker: Callable[..., Broker]) -> None:
