@@ -45,10 +45,12 @@ def main() -> None:
     from whycam.commands.explain import explain
     from whycam.commands.run import run
     from whycam.commands.score import score
+    from whycam.commands.watch import watch
 
     app.command()(run)
     app.command()(score)
     app.command()(explain)
+    app.command()(watch)
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             command = entry.load()

@@ -81,6 +81,8 @@ class Connection:
         """
         self.connects = 0
         """How often the broker has let us in; the number of the present connection."""
+        self.refused: int | None = None
+        """The reason code with which the broker did not let us in, the last time; None where it was something else."""
         self._server = server
         self._client_id = client_id
         self._handler = handler
@@ -222,6 +224,7 @@ class Connection:
             log.exception("%s: unexpected", self._server)
             reason = f"{type(error).__name__}: {error}"
         finally:
+            self.refused = ear.refusal_code
             with self._lock:
                 was_up, self._up = was_up or self._up, False
                 self._client = None

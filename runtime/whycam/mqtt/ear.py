@@ -53,6 +53,11 @@ class Ear:
         self._refusal: ReasonCode | None = None
         self._ended: tuple[bool, ReasonCode] | None = None
 
+    @property
+    def refusal_code(self) -> int | None:
+        """The reason code with which the broker did not let us in."""
+        return None if self._refusal is None else int(self._refusal.value)
+
     def listen_to(self, client: paho.Client) -> None:
         """Be called back by `client`."""
         client.on_connect = self._on_connect
