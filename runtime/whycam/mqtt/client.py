@@ -101,6 +101,13 @@ class MqttClient:
             self.dropped += 1
         return done
 
+    def republish(self, topic: str) -> None:
+        """Publish again what is retained under `topic`, for somebody who has lost it."""
+        with self._lock:
+            message = self._retained.get(topic)
+        if message is not None:
+            self._connection.publish(message, partial(self._settled, message))
+
     def send(self, message: Message, settled: Settled, connection: int) -> bool:
         """Publish now, over the connection with this number, and call `settled` once; False, and nothing done, else."""
         return self._connection.publish(message, settled, connection)

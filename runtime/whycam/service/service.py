@@ -25,7 +25,16 @@ from whycam.detect import Decision, Model
 from whycam.errors import InputError, WhycamError
 from whycam.mqtt.client import MqttClient
 from whycam.mqtt.commands import CommandListener
+from whycam.mqtt.ear import Received
 from whycam.mqtt.events import no_state_message, score_message, state_message, telemetry_message
+from whycam.mqtt.homeassistant import (
+    BIRTH,
+    discovery_message,
+    discovery_topic,
+    entities,
+    no_discovery_message,
+    status_topic,
+)
 from whycam.mqtt.payloads import (
     ErrorPayload,
     ExplainRequest,
@@ -297,7 +306,9 @@ class Service:
         self._client = MqttClient(self.config.broker, self.config.device)
         self._publisher = OutboxPublisher(self._client, self._outbox)
         self._listener = CommandListener(self._client, self._topics, self)
-        self._client.on_connect(self._announce)
+        if self.config.broker.home_assistant:
+            self._client.subscribe(status_topic(self.config.broker.discovery_prefix), 0, self._on_home_assistant)
+        self._announce()
         self._client.on_connect(self._forget_cameras)
 
     def _forget_cameras(self) -> None:
@@ -311,7 +322,40 @@ class Service:
             log.warning("the disk does not take which cameras are announced (%s)", error.strerror)
 
     def _announce(self) -> None:
-        """Tell Home Assistant of this device, now and at each connection."""
+        """Tell Home Assistant of this device, now and, as the message is retained, at each connection."""
+        broker = self.config.broker
+        known = self._settings.entities
+        if not broker.home_assistant:
+            if known:
+                self._client.publish(no_discovery_message(broker.discovery_prefix, self._topics))
+                self._keep_entities({})
+            return
+        cameras: dict[str, Collection[str]] = {name: lane.thresholds for name, lane in tuple(self._lanes.items())}
+        cameras |= dict.fromkeys(self._broken, ())
+        present = entities(self._topics, cameras)
+        # The classes of a camera whose model does not load are not known: its entities stay.
+        gone = {
+            key: platform
+            for key, platform in known.items()
+            if key not in present and key.partition(".")[0] not in self._broken
+        }
+        self._client.publish(
+            discovery_message(
+                broker.discovery_prefix, self._topics, whycam.__version__, cameras, gone, broker.score_seconds
+            )
+        )
+        self._keep_entities({**known, **{key: str(entity["platform"]) for key, entity in present.items()}})
+
+    def _keep_entities(self, known: Mapping[str, str]) -> None:
+        try:
+            self._settings.keep_entities(known)
+        except OSError as error:
+            log.warning("the disk does not take what Home Assistant knows (%s)", error.strerror)
+
+    def _on_home_assistant(self, message: Received) -> None:
+        """It has started, and asks who is there; what is retained it has got already."""
+        if message.payload == BIRTH and not message.retain:
+            self._client.republish(discovery_topic(self.config.broker.discovery_prefix, self._topics))
 
     def _scored(self, lane: Lane, decision: Decision | None, seconds: float) -> None:
         self._metrics.stage("score", seconds)

@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 log = logging.getLogger(__name__)
+
+_ENTITIES = 4096
 
 
 class CameraSettings(BaseModel):
@@ -28,6 +30,7 @@ class _File(BaseModel):
 
     cameras: dict[str, CameraSettings] = Field(default_factory=dict)
     announced: list[str] = Field(default_factory=list)
+    entities: dict[str, str] = Field(default_factory=dict)
 
 
 class Settings:
@@ -72,6 +75,18 @@ class Settings:
             names = sorted(cameras)
             if names != self._file.announced:
                 self._save(self._file.model_copy(update={"announced": names}))
+
+    @property
+    def entities(self) -> dict[str, str]:
+        """What Home Assistant was ever told of: key and platform."""
+        return dict(self._file.entities)
+
+    def keep_entities(self, entities: Mapping[str, str]) -> None:
+        """Keep that Home Assistant knows these, the newest thousands; raises OSError, with nothing changed."""
+        with self._lock:
+            newest = dict(list(entities.items())[-_ENTITIES:])
+            if newest != self._file.entities:
+                self._save(self._file.model_copy(update={"entities": newest}))
 
     def _save(self, file: _File) -> None:
         _replace(self._path, json.dumps(file.model_dump(mode="json"), indent=2) + "\n")
