@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runtime.mqtt.broker import Broker
+from tests.runtime.mqtt.broker import Broker, missing
 from tests.runtime.mqtt.collector import Collector, until
 from tests.runtime.mqtt.conftest import config_for
+from tests.runtime.service.running import Running
 from whycam.mqtt.client import MqttClient
 from whycam.mqtt.homeassistant import discovery_message, discovery_topic, entities, no_discovery_message
 from whycam.mqtt.payloads import SetCommand
@@ -129,3 +131,20 @@ def test_it_is_retained_and_comes_again_on_request(broker: Broker, client: MqttC
         assert late.wait_for(topic)[0].retain
         client.publish(no_discovery_message("homeassistant", TOPICS))
         until(lambda: b"" in late.payloads(topic), "the end of the device")
+
+
+def test_the_service_announces_answers_the_birth_message_and_takes_back(tmp_path: Path) -> None:
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    topic = "homeassistant/device/whycam_post/config"
+    with Running(tmp_path, cameras=({}, {"name": "yard"})) as running, Collector(running.broker.port, topic) as home:
+        first = json.loads(home.wait_for(topic)[0].payload)["components"]
+        assert {"gate.alert", "yard.alert", "gate.threshold.fire"} <= set(first)
+        count = len(home.on(topic))
+        home.publish("homeassistant/status", b"online")
+        home.wait_for(topic, count + 1)
+        running.configure([{}])
+        assert running.service.signal(signal.SIGHUP)
+        until(lambda: home.json(topic)[-1]["components"]["yard.alert"] == {"platform": "event"}, "the removal")
+        assert "state_topic" in home.json(topic)[-1]["components"]["gate.alert"]

@@ -1,0 +1,382 @@
+"""`whycam watch` as a process: what was sent while it was away, what comes twice, and what makes no sense."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.runtime.mqtt.broker import Broker
+from tests.runtime.mqtt.collector import Collector, until
+from whycam.errors import InputError
+from whycam.mqtt.ear import Received
+from whycam.mqtt.server import Server
+from whycam.watch.reading import Nonsense, printable, read
+from whycam.watch.session import Login, server_of
+from whycam.watch.views import LineView
+from whycam.watch.watcher import Watcher
+
+TIME = "2026-11-23T18:36:15.123Z"
+ALERT = "whycam/gate/door/alert"
+JPEG = b"\xff\xd8\xff and so on"
+
+
+def alert(episode: str | None = None, sequence: int = 0, **values: Any) -> dict[str, Any]:
+    return {
+        "schema": "whycam.alert/1",
+        "id": episode or str(uuid.uuid4()),
+        "event_id": str(uuid.uuid4()),
+        "sequence": sequence,
+        "phase": "raised",
+        "device": "gate",
+        "camera": "door",
+        "label": "fire",
+        "score": 0.9,
+        "peak": 0.9,
+        "threshold": 0.5,
+        "onset": TIME,
+        "time": TIME,
+        "peak_time": TIME,
+        "duration_seconds": 1.0,
+        "reason": "threshold",
+        **values,
+    }
+
+
+class Watch:
+    """The command in the background; its standard output and error go to files."""
+
+    def __init__(self, directory: Path, url: str, *options: str, **environment: str) -> None:
+        self._out, self._error = directory / f"{uuid.uuid4()}.out", directory / f"{uuid.uuid4()}.err"
+        with self._out.open("wb") as out, self._error.open("wb") as error:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "whycam", "watch", url, *options],
+                stdout=out,
+                stderr=error,
+                env={**os.environ, "COLUMNS": "200", **environment},
+            )
+
+    @property
+    def output(self) -> str:
+        return self._out.read_text(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        return self._error.read_text(errors="replace")
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The whole JSON lines of this kind so far."""
+        lines = [json.loads(line) for line in self.output.splitlines(keepends=True) if line.endswith("\n")]
+        return [line for line in lines if line["kind"] == kind]
+
+    def until(self, text: str) -> None:
+        until(lambda: text in self.errors + self.output, f"'{text}' in {self.errors}{self.output}")
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+Start = Callable[..., Watch]
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Start]:
+    started: list[Watch] = []
+
+    def start(url: str, *options: str, **environment: str) -> Watch:
+        started.append(Watch(tmp_path, url, *options, **environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+
+
+@pytest.fixture
+def sender(broker: Broker) -> Iterator[Collector]:
+    with Collector(broker.port) as collector:
+        yield collector
+
+
+def ready(watching: Watch, sender: Collector) -> None:
+    """Wait until the subscriptions hold."""
+    sender.publish("whycam/gate/availability", b"online", retain=True)
+    until(lambda: watching.of("availability"), "the first message")
+
+
+@pytest.mark.parametrize(("how", "protocol"), [(signal.SIGTERM, "5"), (signal.SIGINT, "3.1.1"), (signal.SIGKILL, "5")])
+def test_what_was_sent_while_away_arrives_on_return(
+    broker: Broker, watch: Start, sender: Collector, how: signal.Signals, protocol: str
+) -> None:
+    url = f"mqtt://127.0.0.1:{broker.port}/gate"
+    options = ("--json", "--protocol", protocol)
+    first = watch(url, *options)
+    ready(first, sender)
+    assert first.end(how) == (-signal.SIGKILL if how == signal.SIGKILL else 0)
+    sent = [alert(sequence=number) for number in range(50)]
+    for one in sent:
+        sender.publish(ALERT, json.dumps(one))
+    back = watch(url, *options, "--count", "50")
+    assert back.process.wait(30) == 0
+    assert [line["payload"] for line in back.of("alert")] == sent
+
+
+def test_an_alert_that_comes_twice_is_shown_once(
+    broker: Broker, watch: Start, sender: Collector, tmp_path: Path
+) -> None:
+    url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
+    watching = watch(url, "--json", "--save", str(saved))
+    ready(watching, sender)
+    one, other = alert(newer={"key": 1}), alert()
+    for body in (one, one, other):
+        sender.publish(ALERT, json.dumps(body))
+    until(lambda: len(watching.of("alert")) == 2, "two alerts")
+    assert [line["payload"] for line in watching.of("alert")] == [one, other]
+    assert watching.end() == 0
+    again = watch(url, "--json", "--save", str(saved))
+    ready(again, sender)
+    last = alert()
+    for body in (one, other, last):
+        sender.publish(ALERT, json.dumps(body))
+    until(lambda: again.of("alert"), "the new alert")
+    assert [line["payload"] for line in again.of("alert")] == [last]
+
+
+def test_alerts_and_heat_maps_are_saved_as_they_came(
+    broker: Broker, watch: Start, sender: Collector, tmp_path: Path
+) -> None:
+    saved = tmp_path / "new" / "saved"
+    watching = watch(f"mqtt://127.0.0.1:{broker.port}", "--json", "--save", str(saved))
+    ready(watching, sender)
+    body = alert(newer=True)
+    sender.publish(ALERT, json.dumps(body))
+    sender.publish(f"{ALERT}/{body['id']}/heatmap", JPEG)
+    until(lambda: watching.of("heatmap"), "the heat map")
+    folder = saved / "gate" / "door" / body["id"]
+    assert Path(watching.of("alert")[0]["saved"]) == folder / f"0000-{body['event_id']}.json"
+    assert json.loads((folder / f"0000-{body['event_id']}.json").read_text()) == body
+    assert (folder / "heatmap.jpg").read_bytes() == JPEG
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_killed_again_and_again_it_saves_every_alert(
+    broker: Broker, watch: Start, sender: Collector, tmp_path: Path
+) -> None:
+    url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
+    watching = watch(url, "--json", "--save", str(saved))
+    ready(watching, sender)
+    sent = [alert(sequence=number) for number in range(120)]
+    for number, body in enumerate(sent):
+        sender.publish(ALERT, json.dumps(body))
+        if number % 40 == 20:
+            watching.end(signal.SIGKILL)
+            watching = watch(url, "--json", "--save", str(saved))
+    until(lambda: len(list(saved.glob("gate/door/*/*.json"))) == len(sent), "every file")
+    assert {json.loads(path.read_text())["event_id"] for path in saved.glob("gate/door/*/*.json")} == {
+        body["event_id"] for body in sent
+    }
+
+
+def test_a_folder_that_takes_nothing_holds_the_alert_at_the_broker(
+    broker: Broker, watch: Start, sender: Collector, tmp_path: Path
+) -> None:
+    url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
+    watching = watch(url, "--json", "--save", str(saved))
+    ready(watching, sender)
+    (saved / "gate").write_text("in the way")
+    sender.publish(ALERT, json.dumps(alert()))
+    watching.until("trying until it can be saved")
+    assert watching.end() == 0
+    (saved / "gate").unlink()
+    assert watch(url, "--json", "--save", str(saved), "--count", "1").process.wait(30) == 0
+    assert len(list(saved.glob("gate/door/*/*.json"))) == 1
+
+
+HOSTILE: dict[str, Any] = {
+    "not JSON": b"{",
+    "not UTF-8": b"\xff\xfe",
+    "NaN": json.dumps(alert(score=float("nan"))).encode(),
+    "infinite": json.dumps(alert(newer=1)).replace('"newer": 1', '"newer": 1e999').encode(),
+    "another schema": json.dumps(alert(schema="whycam.alert/2")).encode(),
+    "a list": b"[1, 2]",
+    "nested": b"[" * 100_000,
+    "a path for an id": json.dumps(alert("../../../escape")).encode(),
+    "a path for an event": json.dumps(alert(event_id="../../escape")).encode(),
+    "another camera": json.dumps(alert(camera="yard")).encode(),
+    "a huge number": json.dumps(alert(sequence=10**300)).encode(),
+    "a long integer": json.dumps(alert(newer=1)).replace('"newer": 1', '"newer": ' + "9" * 10_000).encode(),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE)
+def test_a_payload_that_makes_no_sense_is_refused(payload: bytes) -> None:
+    with pytest.raises(Nonsense) as told:
+        read("whycam", Received(ALERT, payload, qos=1))
+    assert len(printable(told.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["whycam/gate/../alert", "whycam/gate/door/alert/../heatmap", "whycam//door/alert", "other/gate/state", "x"],
+)
+def test_a_topic_that_makes_no_sense_is_refused(topic: str) -> None:
+    with pytest.raises(Nonsense):
+        read("whycam", Received(topic, JPEG))
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
+def test_any_payload_is_read_or_refused(payload: bytes | str) -> None:
+    raw = payload if isinstance(payload, bytes) else payload.encode()
+    for topic in (ALERT, "whycam/gate/door/state", "whycam/gate/door/score", "whycam/gate/telemetry"):
+        with suppress(Nonsense):
+            read("whycam", Received(topic, raw))
+
+
+@given(st.text(st.characters()))
+def test_what_is_printed_does_nothing_to_a_terminal(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    shown.encode()
+
+
+def test_nonsense_is_told_and_the_next_alert_shown_safely(
+    broker: Broker, watch: Start, sender: Collector, tmp_path: Path
+) -> None:
+    url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
+    json_watch = watch(url, "--json", "--save", str(saved), "--client-id", "one")
+    ready(json_watch, sender)
+    lines = watch(url, "--client-id", "two", "--count", "1")
+    lines.until("connected as two")
+    for payload in HOSTILE.values():
+        sender.publish(ALERT, payload)
+    sender.publish(ALERT, b"x" * 20_000_000)
+    sender.publish(f"{ALERT}/{uuid.uuid4()}/heatmap", b"<svg>")
+    until(lambda: "connected as two" in lines.errors and "ignored" in lines.errors, "the subscription of the other")
+    sender.publish(ALERT, json.dumps(alert(label="\x1b[2Jfire\r\n\ud800[red]")))
+    until(lambda: json_watch.of("alert"), "the alert")
+    assert json_watch.errors.count("ignored:") == len(HOSTILE) + 2
+    assert lines.process.wait(30) == 0
+    for text in (lines.output, lines.errors, json_watch.output, json_watch.errors):
+        assert "\x1b" not in text
+        assert "\r" not in text
+    assert "\\x1b[2Jfire\\r\\n\\ud800[red]" in lines.output
+    assert len(lines.output.splitlines()) == 1
+    assert [path.name for path in saved.iterdir()] == ["gate"]
+    assert not list(tmp_path.rglob("*escape*"))
+
+
+def test_on_a_terminal_it_is_a_table(broker: Broker, sender: Collector, tmp_path: Path) -> None:
+    outer, inner = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "whycam", "watch", f"mqtt://127.0.0.1:{broker.port}"],
+        stdout=inner,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "200", "LINES": "50", "TERM": "xterm"},
+    )
+    os.close(inner)
+    os.set_blocking(outer, False)
+    shown = b""
+
+    def has(text: bytes) -> bool:
+        nonlocal shown
+        with suppress(OSError):  # nothing there, or the other end has gone
+            shown += os.read(outer, 65536)
+        return text in shown
+
+    try:
+        until(lambda: has(b"connected as"), "the connection")
+        body = alert(label="fi\x1b]0;re")
+        until(lambda: sender.publish(ALERT, json.dumps(body)) or has(b"fi\\x1b]0;re"), "the alert")
+        assert b"\x1b]0;" not in shown
+        process.send_signal(signal.SIGINT)
+        until(lambda: has(b"\0") or process.poll() is not None, "the end")
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(outer)
+
+
+def test_a_broker_that_is_away_is_told_of_and_found_again(broker: Broker, watch: Start, tmp_path: Path) -> None:
+    broker.stop()
+    watching = watch(f"mqtt://127.0.0.1:{broker.port}", "--json")
+    watching.until("connection refused; trying again")
+    broker.start()
+    with Collector(broker.port) as sender:
+        ready(watching, sender)
+        broker.restart()
+        until(lambda: watching.errors.count("connected as") == 2, "the second connection")
+    assert watching.end(signal.SIGINT) == 0
+
+
+def test_a_wrong_password_ends_it_with_one_line(start_broker: Callable[..., Broker], watch: Start) -> None:
+    broker = start_broker(passwords={"guard": "right"})
+    url = f"mqtt://guard@127.0.0.1:{broker.port}"
+    wrong = watch(url, WHYCAM_PASSWORD="wrong")
+    assert wrong.process.wait(30) == 2
+    assert [line for line in wrong.errors.splitlines() if not line.endswith("trying again")] == [
+        "whycam: the broker refuses user 'guard': not authorized; check user name and password"
+    ]
+    assert watch(url, "--for", "0.5", WHYCAM_PASSWORD="right").process.wait(30) == 0
+
+
+def test_two_of_the_same_name_do_not_fight(broker: Broker) -> None:
+    watcher = Watcher(Server("127.0.0.1", broker.port), "name", LineView(), root="whycam")
+    watcher.disconnected("another client has taken over the session 'name'")
+    with pytest.raises(InputError, match="give each its own --client-id"):
+        watcher.run(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("mqtt://guard:secret@host", "--password-file"),
+        ("http://host", "mqtt://"),
+        ("mqtt://", "mqtt://"),
+        ("mqtt://host:99999", "mqtt://"),
+        ("mqtt://host/a/b", "device"),
+        ("mqtt://host/a+", "device"),
+    ],
+)
+def test_a_url_that_does_not_do_says_what_does(url: str, word: str) -> None:
+    with pytest.raises(InputError, match=word) as told:
+        server_of(url, Login())
+    assert "secret" not in str(told.value)
+
+
+def test_the_url_names_user_port_and_device(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p\n")
+    server, device = server_of("mqtts://guard@host:1/gate", Login(tmp_path / "password"))
+    assert (server.host, server.port, server.tls, server.username, device) == ("host", 1, True, "guard", "gate")
+    assert server.password() == "p"
+    assert server_of("mqtts://host", Login())[0].port == 8883
+
+
+def test_it_needs_neither_opencv_nor_onnx_runtime() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('cv2', 'onnxruntime', 'matplotlib')))\n"
+        "sys.argv = ['whycam', 'watch', '--help']\n"
+        "from whycam.commands import main\n"
+        "import whycam.watch.session\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--save" in done.stdout
