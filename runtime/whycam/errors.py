@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class WhycamError(Exception):
     """The base of all errors that are the input's fault; the command line prints them and exits with status 2."""
@@ -17,6 +19,14 @@ class SourceError(WhycamError, OSError):
 
 class InputError(WhycamError, ValueError):
     """An argument outside what is possible: an unknown class, a time beyond the video, a frame of the wrong type."""
+
+
+class ConfigError(InputError):
+    """A configuration that cannot be used; `problems` has a line for each thing that is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(" ".join(problem.split()) for problem in problems)
+        super().__init__("; ".join(self.problems))
 
 
 class MissingDependencyError(WhycamError, ImportError):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from whycam.errors import WhycamError
+from whycam.errors import ConfigError, WhycamError
 
 GROUP = "whycam.commands"
 
@@ -61,6 +61,10 @@ def main() -> None:
         app.command(entry.name)(command)
     try:
         app()
+    except ConfigError as error:
+        for problem in error.problems:
+            print("whycam:", problem, file=sys.stderr)
+        sys.exit(2)
     except WhycamError as error:
         print("whycam:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)

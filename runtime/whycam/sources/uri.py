@@ -55,6 +55,16 @@ def is_live(uri: str) -> bool:
     return uri.lower().startswith(("v4l2:", "csi://", "rtsp://", "rtsps://"))
 
 
+def in_folder(uri: str, folder: Path) -> str:
+    """`uri` with a relative path of a file or folder taken from `folder`; other sources are left as they are."""
+    if uri.startswith("images:"):
+        path, mark, query = uri.removeprefix("images:").partition("?")
+        return f"images:{folder / path}{mark}{query}"
+    if is_live(uri) or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", uri):
+        return uri
+    return str(folder / uri)
+
+
 def _path(uri: str) -> str:
     try:
         parts = urlsplit(uri)
