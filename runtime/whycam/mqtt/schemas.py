@@ -147,10 +147,9 @@ def _channel(channel: _Channel) -> dict[str, Any]:
 
 
 def _messages(channel: _Channel) -> dict[str, Any]:
+    payload: dict[str, Any] = {"type": "string", "enum": ["online", "offline"]}
     if channel.content_type == JPEG:
         payload = {"type": "string", "format": "binary"}
-    else:
-        payload = {"type": "string", "enum": ["online", "offline"]}
     if channel.models:
         return {name: {"$ref": f"#/components/messages/{name}"} for name in channel.models}
     return {channel.name: {"contentType": channel.content_type, "payload": payload}}

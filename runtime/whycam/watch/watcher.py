@@ -23,6 +23,7 @@ _QUEUED = 1000
 _TURN_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
 _GOODBYE_SECONDS = 2.0
+_SHORT_SECONDS, _SHORTS = 10.0, 3
 
 
 class View(Protocol):
@@ -62,6 +63,7 @@ class Watcher:
         self._queue: SimpleQueue[Received] = SimpleQueue()
         self._stopping = False
         self._taken_over = False
+        self._since, self._short = 0.0, 0
         self._client_id = client_id
         self._connection = Connection(
             server, client_id, self, session_seconds=session_seconds, manual_acknowledgement=True
@@ -152,6 +154,7 @@ class Watcher:
 
     def connected(self, session_present: bool) -> None:
         """Subscribe."""
+        self._since = time.monotonic()
         self._connection.subscribe(self._filters)
 
     def received(self, message: Received) -> None:
@@ -162,3 +165,9 @@ class Watcher:
     def disconnected(self, reason: str) -> None:
         """See whether it is for good."""
         self._taken_over = self._taken_over or "taken over" in reason
+        self._short = self._short + 1 if time.monotonic() - self._since < _SHORT_SECONDS else 0
+        if self._short == _SHORTS:
+            # Not every broker says that another has taken over the session.
+            log.warning(
+                "connections end soon after they begin: where `whycam watch` runs twice, give one a --client-id"
+            )

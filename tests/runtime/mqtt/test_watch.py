@@ -343,6 +343,20 @@ def test_two_of_the_same_name_do_not_fight(broker: Broker) -> None:
         watcher.run(seconds=30)
 
 
+def test_two_of_the_same_name_are_told(broker: Broker, watch: Start) -> None:
+    """Where the broker does not say that the session was taken over."""
+    first, second = (watch(f"mqtt://127.0.0.1:{broker.port}") for _ in range(2))
+    until(lambda: any("--client-id" in one.errors for one in (first, second)), "a word on the names", seconds=60)
+
+
+def test_it_follows_over_tls_with_a_certificate(start_broker: Callable[..., Broker], watch: Start) -> None:
+    broker = start_broker(client_certificates=True)
+    own = ("--certificate-file", str(broker.client_certificate), "--key-file", str(broker.client_key))
+    watching = watch(f"mqtts://127.0.0.1:{broker.port}", "--ca-file", str(broker.ca_file), *own)
+    watching.until("connected as")
+    assert watching.end() == 0
+
+
 @pytest.mark.parametrize(
     ("url", "word"),
     [
