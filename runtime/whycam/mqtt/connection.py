@@ -44,6 +44,7 @@ _GOODBYE_SECONDS = 1.0
 _BLOCKED_SECONDS = 2.0
 _IN_FLIGHT = 10
 _QUEUED = 1000
+_UNACKNOWLEDGED = 100
 _NEW_PROPERTIES: Callable[[int], Properties] = Properties  # which has no annotations
 
 
@@ -269,6 +270,9 @@ class Connection:
         if self._server.protocol == "5":
             properties = _NEW_PROPERTIES(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = self._session_seconds
+            if self._manual:
+                # What waits here for its acknowledgement is in memory.
+                properties.ReceiveMaximum = _UNACKNOWLEDGED
             arguments = {"clean_start": self._session_seconds == 0, "properties": properties}
         client.connect(self._server.host, self._server.port, self._server.keepalive_seconds, **arguments)
         connection = client.socket()

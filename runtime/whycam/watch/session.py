@@ -162,8 +162,10 @@ def _logging_to(handler: logging.Handler) -> Iterator[None]:
 
 @contextmanager
 def _ended_by_signals(watcher: Watcher) -> Iterator[None]:
-    def end(_number: int, _frame: FrameType | None) -> None:
+    def end(number: int, _frame: FrameType | None) -> None:
         watcher.stop()
+        # A second one ends it at once, where whoever reads our output has stopped reading.
+        signal.signal(number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

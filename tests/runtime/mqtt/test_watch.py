@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -334,6 +335,30 @@ def test_a_wrong_password_ends_it_with_one_line(start_broker: Callable[..., Brok
         "whycam: the broker refuses user 'guard': not authorized; check user name and password"
     ]
     assert watch(url, "--for", "0.5", WHYCAM_PASSWORD="right").process.wait(30) == 0
+
+
+def test_a_second_signal_ends_it_where_nobody_reads(broker: Broker, sender: Collector) -> None:
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "whycam", "watch", f"mqtt://127.0.0.1:{broker.port}", "--json"],
+        stdout=writer,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writer)
+    try:
+        until(lambda: sender.publish(ALERT, json.dumps(alert())) or select.select([reader], [], [], 0)[0], "a line")
+        for _ in range(10):
+            sender.publish(ALERT, json.dumps(alert(newer="x" * 100_000)))  # more than a pipe holds
+
+        def ended() -> bool:
+            process.send_signal(signal.SIGTERM)
+            return process.poll() is not None
+
+        until(ended, "the end")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
 
 
 def test_two_of_the_same_name_do_not_fight(broker: Broker) -> None:
