@@ -13,6 +13,7 @@ from whycam.alerts.zones import Watch
 from whycam.bundle import Manifest
 from whycam.config.models import AlertRules, Camera
 from whycam.detect import Decision, Detector, Model, Snapshot
+from whycam.errors import InputError
 
 
 class FrameJudge:
@@ -79,10 +80,19 @@ class FrameJudge:
 
 
 def thresholds_of(config: Camera, manifest: Manifest) -> dict[str, float]:
-    """The score at which each class raises: the camera's own, else the bundle's."""
+    """The score at which each class raises: the camera's own, else the bundle's.
+
+    Raises InputError for a threshold of a class that never raises.
+    """
     if isinstance(config.threshold, float):
         return dict.fromkeys(manifest.anomalies, config.threshold)
     own = config.threshold or {}
+    for name in own:
+        if name not in manifest.anomalies:
+            raise InputError(
+                f"camera '{config.name}': threshold of '{name}': bundle '{manifest.name}' raises alerts for "
+                f"{', '.join(manifest.anomalies)}"
+            )
     return {name: own.get(name, manifest.thresholds[name]) for name in manifest.anomalies}
 
 

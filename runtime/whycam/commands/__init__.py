@@ -42,6 +42,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; bad input gets one line on stderr and exit status 2."""
+    from whycam.commands.config import app as config
     from whycam.commands.explain import explain
     from whycam.commands.run import run
     from whycam.commands.score import score
@@ -51,6 +52,7 @@ def main() -> None:
     app.command()(score)
     app.command()(explain)
     app.command()(watch)
+    app.add_typer(config, name="config")
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             command = entry.load()

@@ -83,7 +83,8 @@ def _problems(path: Path, text: str, values: dict[str, Any], error: ValidationEr
         if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
             continue  # What is wrong with its parts is told.
         place, model = _known_part(detail["loc"], lines)
-        by_place.setdefault((line_of(place, lines), _where(place, values)), []).append(detail)
+        table = place[:-1] if detail["type"] == "extra_forbidden" else place
+        by_place.setdefault((line_of(place, lines), _where(table, values)), []).append(detail)
         detail["ctx"] = {**detail.get("ctx", {}), "model": model, "place": place}
     for (number, where), details in sorted(by_place.items(), key=lambda item: item[0][0]):
         # A value that may be of several types fails as each of them; that it is not of one of them says least.
@@ -132,7 +133,7 @@ def _what(detail: ErrorDetails) -> str:
     match detail["type"]:
         case "extra_forbidden":
             name = str(detail["loc"][-1])
-            near = difflib.get_close_matches(name, keys_of(model), 1, 0.5)
+            near = difflib.get_close_matches(name, keys_of(model), 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(keys_of(model))}"
             return f"unknown key '{name}'; {hint}"
         case "missing":

@@ -8,16 +8,24 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from whycam.explain.methods import METHODS
 from whycam.sources.rtsp import without_credentials
 from whycam.sources.uri import is_live
 
+
+def _no_empty_level(prefix: str) -> str:
+    if prefix.endswith("/") or "//" in prefix:
+        raise ValueError("has an empty level: take out the '/' at its end, or the second of two")
+    return prefix
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Point = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]]
+TopicPrefix = Annotated[str, Field(pattern=r"^[^+#$/\s\x00][^+#\s\x00]{0,127}$"), AfterValidator(_no_empty_level)]
 MIB = 1024 * 1024
 
 
@@ -52,7 +60,7 @@ class Broker(Table):
     keepalive_seconds: int = Field(
         default=15, ge=5, le=3600, description="a broker that is silent for half as long again is gone"
     )
-    root: str = Field(default="whycam", min_length=1, max_length=128, description="the first level of all topics")
+    root: TopicPrefix = Field(default="whycam", description="the first level of all topics, or several: site/whycam")
     score_seconds: float = Field(
         default=1.0, ge=0.1, le=3600, description="the least time between two score messages of a camera"
     )
@@ -60,8 +68,8 @@ class Broker(Table):
         default=30.0, ge=1, le=86400, description="the time between two telemetry messages"
     )
     home_assistant: bool = Field(default=True, description="announce the device to Home Assistant")
-    discovery_prefix: str = Field(
-        default="homeassistant", min_length=1, description="where Home Assistant listens for devices"
+    discovery_prefix: TopicPrefix = Field(
+        default="homeassistant", description="where Home Assistant listens for devices"
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,56 @@
+"""Whether a configuration can be run on this machine: what a look at the files it names can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whycam.alerts.judge import thresholds_of
+from whycam.bundle import Bundle
+from whycam.config.models import Camera, Config
+from whycam.config.secrets import broker_password, camera_url
+from whycam.detect.sessions import feature_file
+from whycam.errors import ConfigError, InputError, WhycamError
+from whycam.explain.target import contrast
+
+
+def check_config(path: Path, config: Config) -> list[str]:
+    """What `config`, from the file at `path`, asks for, a line for each thing; neither cameras nor broker are asked.
+
+    Raises ConfigError with all that is wrong: a bundle that cannot be opened or lacks what is wanted of it, a secret
+    that cannot be read.
+    """
+    problems: list[str] = []
+    broker = config.broker
+    who = f" as {broker.username}" if broker.username else ""
+    tls = " with TLS" if broker.tls else ""
+    told = [
+        f"device {config.device}: MQTT {broker.protocol} at {broker.host}:{broker.port_number}{tls}{who}, "
+        f"topics {broker.root}/{config.device}/...",
+        f"state in {config.state}",
+    ]
+    try:
+        broker_password(broker)
+    except InputError as error:
+        problems.append(f"{path}: {error}")
+    for camera in config.cameras:
+        name = f"camera '{camera.name}': "
+        try:
+            camera_url(camera)
+            told.append(_camera(camera, config.explain.against))
+        except WhycamError as error:
+            problems.append(f"{path}: {name}{str(error).removeprefix(name)}")
+    if problems:
+        raise ConfigError(problems)
+    return told
+
+
+def _camera(camera: Camera, against: str) -> str:
+    manifest = Bundle.open(camera.bundle).manifest
+    feature_file(manifest, camera.precision)
+    for label in manifest.anomalies:
+        contrast(manifest, label, against)
+    watched = ", ".join(f"{name} from {score:g}" for name, score in thresholds_of(camera, manifest).items())
+    zones = f", {len(camera.zones)} zones" if camera.zones else ""
+    armed = "" if camera.armed else ", not armed"
+    model = f"{manifest.name} {manifest.version} {camera.precision}"
+    return f"camera {camera.name}: {camera.source}, {model}: {watched}{zones}{armed}"
