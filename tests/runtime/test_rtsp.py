@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from whycam import SourceError, open_source
-from whycam.sources import rtsp
+from whycam.sources import network
 
 PYTHON = "/usr/bin/python3"
 BINDINGS = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
@@ -67,7 +67,7 @@ def test_a_camera_that_goes_away_is_an_error_not_an_end(camera: tuple[int, subpr
 
 
 def test_a_camera_that_accepts_but_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtsp, "OPEN_SECONDS", 0.5)
+    monkeypatch.setattr(network, "OPEN_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted: list[socket.socket] = []
         threading.Thread(target=lambda: accepted.append(listener.accept()[0]), daemon=True).start()

@@ -12,7 +12,7 @@ import pytest
 from conftest import BLACK, GREEN, RED
 
 from whycam import SourceError, open_source
-from whycam.sources.rtsp import without_credentials
+from whycam.sources.network import without_credentials
 
 MakeVideo = Callable[..., Path]
 
@@ -85,7 +85,7 @@ def test_a_file_that_breaks_off_gives_what_can_be_decoded_and_says_so_once(
     ("uri", "message"),
     [
         ("", "no source named"),
-        ("http://someone:secret@host/video", "http://host/video: no source of kind 'http'"),
+        ("gopher://someone:secret@host/video", "gopher://host/video: no source of kind 'gopher'"),
         ("file://elsewhere/video.mp4", "on another machine"),
         ("v4l2:", "no device named"),
         ("v4l2:/dev/video-none", "v4l2:/dev/video-none: no such device"),

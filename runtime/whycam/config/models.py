@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from whycam.explain.methods import METHODS
-from whycam.sources.rtsp import without_credentials
+from whycam.sources.network import without_credentials
 from whycam.sources.uri import is_live
 
 

@@ -32,7 +32,7 @@ from whycam.mqtt.payloads import (
 from whycam.mqtt.topics import Topics
 from whycam.service.clock import Clock
 from whycam.service.lane import Lane
-from whycam.sources.rtsp import without_credentials
+from whycam.sources.network import without_credentials
 
 TOP_FRAMES = 3
 _JPEG_QUALITY = 85

@@ -12,17 +12,22 @@ from whycam.errors import SourceError
 from whycam.sources.csi import open_csi
 from whycam.sources.file import open_file
 from whycam.sources.frame import Frame
-from whycam.sources.rtsp import open_rtsp, without_credentials
+from whycam.sources.images import open_images
+from whycam.sources.network import open_network, without_credentials
 from whycam.sources.v4l2 import open_v4l2
 
-FORMS = "a video file's path, file://PATH, rtsp://HOST/PATH, v4l2:/dev/video0 or csi://0"
+FORMS = (
+    "a video file's path, file://PATH, images:FOLDER, rtsp://HOST/PATH, http://HOST/PATH (MJPEG), v4l2:/dev/video0 or "
+    "csi://0"
+)
+LIVE = ("v4l2:", "csi://", "rtsp://", "rtsps://", "http://", "https://")
 
 
 def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
     """The frames of a video file or a camera, in order, each with its time.
 
-    `uri` is a path or `file://PATH` (times in seconds from the file's start), or `rtsp://...`, `v4l2:/dev/video0` or
-    `csi://0` (times in seconds since the epoch).
+    `uri` is a path, `file://PATH` or `images:FOLDER?fps=10` (times in seconds from the start), or `rtsp://...`,
+    `http://...` that sends MJPEG, `v4l2:/dev/video0` or `csi://0` (times in seconds since the epoch).
 
     Raises SourceError at once, not at the first frame, where the source cannot be opened or gives no frame; a live
     source raises it also when its frames stop. Raises MissingDependencyError without OpenCV.
@@ -34,6 +39,8 @@ def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
         return open_file(Path(uri))
     if uri.startswith("v4l2:"):
         return open_v4l2(uri.removeprefix("v4l2:").removeprefix("//"))
+    if uri.startswith("images:"):
+        return open_images(uri.removeprefix("images:"))
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
         if not uri:
@@ -42,8 +49,8 @@ def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
     match scheme[1].lower():
         case "file":
             return open_file(Path(_path(uri)))
-        case "rtsp" | "rtsps":
-            return open_rtsp(uri)
+        case "rtsp" | "rtsps" | "http" | "https":
+            return open_network(uri)
         case "csi":
             return open_csi(uri.partition("://")[2].strip("/"))
         case other:
@@ -52,7 +59,7 @@ def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
 
 def is_live(uri: str) -> bool:
     """Whether `uri` names a camera, whose frames have no end, and not a file."""
-    return uri.lower().startswith(("v4l2:", "csi://", "rtsp://", "rtsps://"))
+    return uri.lower().startswith(LIVE)
 
 
 def in_folder(uri: str, folder: Path) -> str:

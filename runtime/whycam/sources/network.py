@@ -1,4 +1,4 @@
-"""Network cameras over RTSP."""
+"""Network cameras: RTSP, and MJPEG over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READ_SECONDS = 10.0
 _OPTIONS = ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
 
 
-def open_rtsp(url: str) -> Generator[Frame, None, None]:
+def open_network(url: str) -> Generator[Frame, None, None]:
     """The frames of the camera at `url`, over TCP, times in seconds since the epoch, as they arrive.
 
     `OPENCV_FFMPEG_CAPTURE_OPTIONS` in the environment replaces both choices.
