@@ -44,6 +44,7 @@ def main() -> None:
     """Run the command line; bad input gets one line on stderr and exit status 2."""
     from whycam.commands.config import app as config
     from whycam.commands.explain import explain
+    from whycam.commands.replay import replay
     from whycam.commands.run import run
     from whycam.commands.score import score
     from whycam.commands.watch import watch
@@ -52,6 +53,7 @@ def main() -> None:
     app.command()(score)
     app.command()(explain)
     app.command()(watch)
+    app.command()(replay)
     app.add_typer(config, name="config")
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:

@@ -43,10 +43,10 @@ def draw_timeline(decisions: Sequence[Decision], manifest: Manifest, title: str,
         ([decision.alert for decision in decisions], ALERT, 0.16, "alert"),
         ([not decision.warm for decision in decisions], QUIET, 0.16, "window not full"),
     ):
-        spans = _spans(times, state, interval)
-        for start, end in spans:
+        shown = spans(times, state, interval)
+        for start, end in shown:
             axes.axvspan(start, end, color=colour, alpha=alpha, lw=0, zorder=0)
-        if spans:
+        if shown:
             handles.append(Patch(facecolor=colour, alpha=0.3, label=label))
 
     if times:
@@ -61,7 +61,7 @@ def draw_timeline(decisions: Sequence[Decision], manifest: Manifest, title: str,
     figure.savefig(path, format="png")
 
 
-def _spans(times: Sequence[float], state: Sequence[bool], interval: float) -> list[tuple[float, float]]:
+def spans(times: Sequence[float], state: Sequence[bool], interval: float) -> list[tuple[float, float]]:
     """Where `state` holds, half an interval wider on both sides."""
     spans: list[tuple[float, float]] = []
     for time, holds in zip(times, state, strict=True):
