@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -32,3 +33,49 @@ def test_an_unsupported_python_is_answered_in_one_line(repository: Path, old_pyt
     (line,) = done.stderr.splitlines()
     assert "Python 3.10 to 3.13" in line
     assert str(old_python) in line
+
+
+def run_install(repository: Path, programs: Path) -> subprocess.CompletedProcess[str]:
+    """`install_programs` where only the programs in this folder are on the path."""
+    script = f"PATH={programs}; source {repository / 'scripts' / 'debian'}; install_programs"
+    return subprocess.run(["/bin/bash", "-c", script], capture_output=True, text=True, timeout=60)
+
+
+def write_program(folder: Path, name: str, lines: str) -> None:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{lines}\n")
+    program.chmod(0o755)
+
+
+def test_packages_that_may_not_be_installed_are_named_in_one_line(repository: Path, tmp_path: Path) -> None:
+    done = run_install(repository, tmp_path)
+
+    assert done.returncode == 0
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert re.search(r"apt-get install .*\bffmpeg\b.*\bfaketime\b", line)
+
+
+def test_a_user_without_rights_installs_nothing(repository: Path, tmp_path: Path) -> None:
+    write_program(tmp_path, "id", "echo 1000")
+    write_program(tmp_path, "sudo", "exit 1")
+    write_program(tmp_path, "apt-get", f"/bin/touch {tmp_path / 'called'}")
+
+    done = run_install(repository, tmp_path)
+
+    assert "without these Debian packages" in done.stderr
+    assert not (tmp_path / "called").exists()
+
+
+def test_missing_packages_are_installed_where_that_is_allowed(repository: Path, tmp_path: Path) -> None:
+    write_program(tmp_path, "id", "echo 0")
+    write_program(tmp_path, "env", 'shift; exec "$@"')
+    write_program(tmp_path, "apt-get", f'echo "$@" >>{tmp_path / "called"}')
+
+    done = run_install(repository, tmp_path)
+
+    assert done.returncode == 0
+    assert "without these Debian packages" not in done.stderr
+    (call,) = (tmp_path / "called").read_text().splitlines()
+    assert call.startswith("install ")
+    assert {"ffmpeg", "faketime"} <= set(call.split())
