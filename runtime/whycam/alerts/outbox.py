@@ -38,6 +38,7 @@ _COLUMNS = "id, camera, kind, created, head, payload, checksum"
 _RESERVE_BYTES = 1 << 20
 _LOG_PAGES = 128
 _RETRY_SECONDS = 5.0
+_FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
 _OVERHEAD_BYTES = 512
 """What a row costs beside its payload, about."""
 
@@ -253,21 +254,26 @@ class Outbox:
             try:
                 self._db = _connect(self._path)
                 self._take_over(self._db)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 self._close()
                 if not _damaged(error):
                     raise
                 self._db = _salvage(self._path, error)
                 self._take_over(self._db)
-        except (sqlite3.Error, OSError) as error:
+        except _FAULTS as error:
             self._close()
             self._trouble(error)
 
     def _now(self) -> float:
         """Seconds on the clock that messages age by; it goes on where the newest message in the file was taken."""
         if self._start is None:
-            self._start = max((created for _, _, created in self._sizes.values()), default=0.0) - self._monotonic()
+            self._start = self._newest() - self._monotonic()
         return self._start + self._monotonic()
+
+    def _newest(self) -> float:
+        """When the newest sound message was taken: a damaged time must not make all others look old."""
+        by_time = sorted(self._sizes, key=lambda row: self._sizes[row][2], reverse=True)
+        return next((self._sizes[row][2] for row in by_time if row in self._memory or self._stored(row)), 0.0)
 
     def _take_over(self, db: sqlite3.Connection) -> None:
         """Know what the database holds, which may be from before."""
@@ -300,7 +306,7 @@ class Outbox:
         try:
             with _transaction(self._db):
                 for row in self._memory.values():
-                    values = (row.id, row.camera, row.kind, row.created, *_packed(row.camera, row.kind, row.message))
+                    values = (row.id, row.camera, row.kind, row.created, *_packed(row))
                     self._db.execute("INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._db.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in self._gone])
                 for camera in self._unsaved:
@@ -308,7 +314,7 @@ class Outbox:
                     for episode in self._episodes[camera]:
                         body = episode.model_dump_json()
                         self._db.execute("INSERT INTO episodes VALUES (?, ?, ?)", (camera, episode.label, body))
-        except (sqlite3.Error, OSError) as error:
+        except _FAULTS as error:
             self._trouble(error)
             return
         self._memory.clear()
@@ -324,7 +330,7 @@ class Outbox:
             log.error("%s; alerts wait in memory until the disk takes them", told)
         self._problem = told
         self._retry_at = time.monotonic() + _RETRY_SECONDS
-        if isinstance(error, sqlite3.DatabaseError) and _damaged(error):
+        if _damaged(error):
             # The next attempt opens it anew, and so sets it aside.
             self._close()
 
@@ -342,7 +348,7 @@ class Outbox:
                 page = self._db.execute(
                     f"SELECT {_COLUMNS} FROM messages WHERE id > ? ORDER BY id LIMIT 32", (last,)
                 ).fetchall()
-            except sqlite3.Error as error:
+            except _FAULTS as error:
                 self._trouble(error)
                 break
             for values in page:
@@ -365,7 +371,7 @@ class Outbox:
             return None
         try:
             values = self._db.execute(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (row,)).fetchone()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             self._trouble(error)
             return None
         return None if values is None else _unpacked(values)
@@ -411,6 +417,8 @@ class Outbox:
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    # A broken letter is for the row's checksum to find: one row is left out then, and the rest is read.
+    db.text_factory = _text
     try:
         db.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit is on the disk before it returns, also when the power goes.
@@ -421,6 +429,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")
 
 
 def _make_reserve(db: sqlite3.Connection) -> None:
@@ -474,6 +486,10 @@ def _readable(path: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
     except sqlite3.Error:
         return [], []
     with closing(db):
+        db.text_factory = _text
+        with suppress(sqlite3.Error, UnicodeDecodeError):
+            # SQLite reads a file that is shorter than its header says only when it is told to repair.
+            db.execute("PRAGMA writable_schema = ON")
         # From both ends: a broken page in the middle ends the walk from either side.
         for order in ("ASC", "DESC"):
             with suppress(sqlite3.Error, UnicodeDecodeError, OverflowError):
@@ -505,20 +521,20 @@ def _episode(body: object) -> Episode | None:
         return None
 
 
-def _packed(camera: str, kind: Kind, message: Message) -> tuple[str, bytes, int]:
-    head = asdict(message)
+def _packed(row: Row) -> tuple[str, bytes, int]:
+    head = asdict(row.message)
     payload = head.pop("payload")
     if head["correlation_data"] is not None:
         raise ValueError("answers to requests do not go through the outbox")
     text = json.dumps(head)
-    return text, payload, _checksum(camera, kind, text, payload)
+    return text, payload, _checksum(row.camera, row.kind, row.created, text, payload)
 
 
 def _unpacked(values: Sequence[Any]) -> Row | None:
     """The row that `values` are; None where they are damaged."""
     number, camera, kind, created, head, payload, checksum = values
     try:
-        if kind not in ("alert", "heatmap") or _checksum(camera, kind, head, payload) != checksum:
+        if kind not in ("alert", "heatmap") or _checksum(camera, kind, created, head, payload) != checksum:
             return None
         fields = json.loads(head)
         fields["user_properties"] = tuple((name, value) for name, value in fields["user_properties"])
@@ -527,11 +543,13 @@ def _unpacked(values: Sequence[Any]) -> Row | None:
         return None
 
 
-def _checksum(camera: str, kind: str, head: str, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(f"{camera}\0{kind}\0{head}".encode()))
+def _checksum(camera: str, kind: str, created: float, head: str, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(f"{camera}\0{kind}\0{created!r}\0{head}".encode()))
 
 
-def _damaged(error: sqlite3.DatabaseError) -> bool:
+def _damaged(error: Exception) -> bool:
     """Whether the file itself is broken, not only out of reach."""
-    text = str(error)
-    return not isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError) or "malformed" in text
+    if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
+        return "malformed" in str(error)
+    # The words of an error may come from the file.
+    return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
