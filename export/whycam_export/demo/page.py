@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from whycam.pictures.palette import class_colours
+from whycam_export.demo.live import ALLOWED_SECONDS
 from whycam_export.demo.measure import ACCURACY_REQUIRED, POINTING_REQUIRED
 from whycam_export.demo.report import ClipReport, Report
 
@@ -77,6 +78,7 @@ def write_page(report: Report, folder: Path) -> Path:
         accuracy_required=ACCURACY_REQUIRED,
         pointing_required=POINTING_REQUIRED,
         shortfalls=report.shortfalls(),
+        allowed_seconds=ALLOWED_SECONDS,
         box=(LEFT, TOP, RIGHT, BOTTOM),
         version=version("whycam-export"),
         folder=folder,

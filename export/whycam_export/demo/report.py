@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam_export.demo.live import ALLOWED_SECONDS, Received
 from whycam_export.demo.measure import (
     ACCURACY_REQUIRED,
     POINTING_REQUIRED,
@@ -67,6 +68,8 @@ class Report:
     by_class: dict[str, Pointing]
     clips: tuple[ClipReport, ...]
     stages: tuple[tuple[str, float], ...]
+    live: Received | None = None
+    """None where there was no broker, or no clip to be alerted of."""
 
     @property
     def accuracy(self) -> float:
@@ -89,7 +92,10 @@ class Report:
             ("window accuracy", self.accuracy, ACCURACY_REQUIRED),
             ("peaks on the anomaly", self.pointing.rate, POINTING_REQUIRED),
         )
-        return [f"{name} {value:.3f} is below {least:g}" for name, value, least in required if not value >= least]
+        below = [f"{name} {value:.3f} is below {least:g}" for name, value, least in required if not value >= least]
+        if self.live is not None and self.live.delay > ALLOWED_SECONDS:
+            below.append(f"the live alert took {self.live.delay:.1f} s, more than {ALLOWED_SECONDS:g}")
+        return below
 
     def write(self, path: Path) -> None:
         """Write the figures as JSON."""
@@ -112,6 +118,7 @@ class Report:
                 {"method": way.method, "against": way.against, "peak_on_anomaly": way.pointing.rate}
                 for way in self.ways
             ],
+            "live": None if self.live is None else self.live.as_dict(),
             "seconds": {name: round(seconds, 1) for name, seconds in self.stages},
             "clips": [
                 {

@@ -1,4 +1,4 @@
-"""The whole road over generated scenes: film, train, export, watch, explain, measure, and a page that shows it."""
+"""The whole road over generated scenes: film, train, export, watch, explain, measure, go live, and a page of it all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from whycam.errors import InputError
 from whycam_export.demo.footage import Shoot, Split, film, plan, write_manifest
+from whycam_export.demo.live import MISSING, Received, mosquitto, watch_live
 from whycam_export.demo.report import Report, measure
 from whycam_export.demo.scenes import CLASSES, NORMAL
 from whycam_export.demo.watch import Watched, watch
@@ -25,7 +26,7 @@ CAM_LAYER = "block3_conv4"
 FRAME_INTERVAL = 0.1
 
 MARK = ".whycam-demo"
-MADE = ("scenes", "model", "demo.whycam", "clips", "figures.json", "index.html")
+MADE = ("scenes", "model", "demo.whycam", "clips", "live", "figures.json", "index.html")
 
 # Each split films scenes of its own: the seeds of no two of them, nor those of the backbone's, ever meet.
 _SEEDS: dict[Split, int] = {"train": 0, "validation": 100_000, "test": 200_000}
@@ -76,7 +77,8 @@ class _Clock:
 
 
 def run(chosen: Plan, console: Console) -> Report:
-    """Run the demo and leave its folder: `scenes/`, `model/`, `demo.whycam/`, `clips/`, `figures.json`, `index.html`.
+    """Run the demo and leave its folder: `scenes/`, `model/`, `demo.whycam/`, `clips/`, `live/`, `figures.json` and
+    `index.html`.
 
     Whether the figures are good enough is the caller's to say: see `Report.shortfalls`.
     """
@@ -101,6 +103,9 @@ def run(chosen: Plan, console: Console) -> Report:
     with clock.stage("Watching unseen scenes"):
         watched = _watch_all(bundle, test, folder / "clips", console)
     report = measure(watched, bundle, clock.stages)
+    with clock.stage("Watching one of them live, over MQTT"):
+        report = replace(report, live=_live(report, bundle, folder / "live", console))
+    report = replace(report, stages=tuple(clock.stages))
     report.write(folder / "figures.json")
     write_page(report, folder)
     return report
@@ -179,6 +184,20 @@ def _watch_all(bundle: Path, clips: Path, folder: Path, console: Console) -> lis
         for path in bar.track(paths, description="clips"):
             watched.append(watch(bundle, path, folder / path.stem, filmed=fast or len(watched) < len(CLASSES)))
     return watched
+
+
+def _live(report: Report, bundle: Path, folder: Path, console: Console) -> Received | None:
+    if mosquitto() is None:
+        console.print(f"  left out: {MISSING}")
+        return None
+    rightly = [clip.watched for clip in report.clips if clip.alert is not None and not clip.false_alert]
+    if not rightly:
+        console.print("  left out: no clip was rightly alerted of")
+        return None
+    clip = rightly[0]
+    received = watch_live(bundle, clip.clip, clip.truth.label, folder, console)
+    console.print(f"  received {received.delay:.2f} s after the score crossed the threshold")
+    return received
 
 
 def _bar(console: Console) -> Progress:
