@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import whycam
+from whycam_export.demo.live import mosquitto
 
 # The demo takes three minutes on two idle cores; busy ones must not fail it.
 pytestmark = pytest.mark.timeout(1500)
@@ -56,6 +57,20 @@ def test_it_leaves_what_was_made(demo: tuple[Path, subprocess.CompletedProcess[s
         decisions = [json.loads(line) for line in (place / "decisions.jsonl").read_text().splitlines()]
         assert any(decision["alert"] for decision in decisions)
     assert (folder / "index.html").is_file()
+
+
+@pytest.mark.skipif(mosquitto() is None, reason="needs Mosquitto (Debian: mosquitto)")
+def test_it_ends_with_an_alert_that_was_received(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, run = demo
+
+    live = json.loads((folder / "figures.json").read_text())["live"]
+    assert live["payload"]["phase"] == "raised"
+    assert live["payload"]["label"] == live["truth"]
+    assert (folder / live["heatmap"]).read_bytes().startswith(b"\xff\xd8")
+    assert f"{live['delay_seconds']:.2f} s after the threshold" in run.stdout
+    page = (folder / "index.html").read_text()
+    assert live["payload"]["event_id"] in page
+    assert live["heatmap"] in page
 
 
 def test_its_bundle_loads(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

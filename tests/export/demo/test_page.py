@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from whycam import Decision, Explanation, InputError
 from whycam.bundle import Manifest, write_manifest
 from whycam_export.demo.footage import Truth
+from whycam_export.demo.live import Received
 from whycam_export.demo.page import write_page
 from whycam_export.demo.report import Report, measure
 from whycam_export.demo.run import MARK, clear
@@ -145,6 +147,29 @@ def test_the_page_shades_the_true_range(report: Report, tmp_path: Path) -> None:
 
     assert text.count("<svg") == 2
     assert text.count("<rect") == 1
+
+
+def test_the_page_shows_what_was_received_live(report: Report, tmp_path: Path) -> None:
+    (tmp_path / "live" / "state" / "evidence").mkdir(parents=True)
+    (tmp_path / "live" / "received").mkdir()
+    for name in ("heatmap.jpg", "whycam.toml", "service.log"):
+        (tmp_path / "live" / name).touch()
+    payload = {"label": "<fire>", "threshold": 0.5, "onset": "2026-11-23T18:00:00.000Z", "event_id": "one"}
+    received = Received("b.mp4", "fire", payload, 10.0, 10.75, "live/heatmap.jpg", ("raised <fire>",))
+    shown = replace(report, live=received)
+
+    text = write_page(shown, tmp_path).read_text(encoding="utf-8")
+
+    links = Links()
+    links.feed(text)
+    assert [link for link in links.found if not (tmp_path / link).exists()] == []
+    assert "live/heatmap.jpg" in links.found
+    assert "0.75 s" in text
+    assert "<fire>" not in text
+    assert shown.shortfalls() == []
+    assert replace(shown, live=replace(received, arrived=13.0)).shortfalls() == [
+        "the live alert took 3.0 s, more than 2"
+    ]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
