@@ -279,6 +279,8 @@ class Outbox:
         """Know what the database holds, which may be from before."""
         if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("malformed: the check of its structure failed")
+        # A damaged schema may have lost a column's name.
+        db.execute(f"SELECT {_COLUMNS} FROM messages LIMIT 0")
         rows = db.execute("SELECT id, kind, length(payload), created FROM messages ORDER BY id").fetchall()
         stored = {number: (kind, length + _OVERHEAD_BYTES, created) for number, kind, length, created in rows}
         for camera, episodes in _episodes_in(db).items():
@@ -550,6 +552,6 @@ def _checksum(camera: str, kind: str, created: float, head: str, payload: bytes)
 def _damaged(error: Exception) -> bool:
     """Whether the file itself is broken, not only out of reach."""
     if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
-        return "malformed" in str(error)
+        return "malformed" in str(error) or str(error).startswith("no such")
     # The words of an error may come from the file.
     return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
