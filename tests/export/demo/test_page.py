@@ -157,6 +157,7 @@ def test_the_page_shows_what_was_received_live(report: Report, tmp_path: Path) -
     payload = {"label": "<fire>", "threshold": 0.5, "onset": "2026-11-23T18:00:00.000Z", "event_id": "one"}
     received = Received("b.mp4", "fire", payload, 10.0, 10.75, "live/heatmap.jpg", ("raised <fire>",))
     shown = replace(report, live=received)
+    shown.write(tmp_path / "figures.json")
 
     text = write_page(shown, tmp_path).read_text(encoding="utf-8")
 
