@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from queue import Empty, Queue
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -114,7 +115,7 @@ def watch_live(bundle: Path, clip: Path, truth: str, folder: Path, console: Cons
     if broker is None:
         raise LiveError(MISSING)
     folder.mkdir()
-    with ExitStack() as exits:
+    with _ended_in_order(), ExitStack() as exits:
         port = _start_broker(broker, folder, exits)
         heard: Queue[tuple[float, dict[str, Any]]] = Queue()
         url = f"mqtt://{_HOST}:{port}/{DEVICE}"
@@ -211,11 +212,34 @@ def _start(command: Sequence[str], log: Path, exits: ExitStack) -> subprocess.Po
     return process
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let the signals that would end us at once unwind as Ctrl-C does, so that no process is left behind."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, end)
     try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+    finally:
+        # Also where a second Ctrl-C interrupts the waiting.
         process.kill()
         process.wait()
     if process.stdout is not None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from tests.runtime import tiny_bundle
+from tests.runtime.mqtt.collector import until
 from tests.runtime.service.running import write_video
 from whycam_export.demo import live
 
@@ -60,3 +65,33 @@ def test_without_a_broker_it_says_how_to_get_one(tmp_path: Path, monkeypatch: py
 
     with pytest.raises(live.LiveError, match="apt-get install mosquitto"):
         live.watch_live(tmp_path, tmp_path / "scene.mp4", "fight", tmp_path / "live", Console(file=StringIO()))
+
+
+@needs_broker
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_process_outlives_a_demo_that_is_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    bundle = tiny_bundle.build(tmp_path / "colours.whycam")
+    clip = write_video(tmp_path / "scene.mp4", (("quiet", 20),))
+    script = (
+        "import sys; from pathlib import Path; from rich.console import Console; from whycam_export.demo import live\n"
+        "live.watch_live(*map(Path, sys.argv[1:3]), 'fight', Path(sys.argv[3]), Console())"
+    )
+    words = [sys.executable, "-c", script, str(bundle), str(clip), str(tmp_path / "live")]
+    demo = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started: list[int] = []
+    try:
+        log = tmp_path / "live" / "service.log"
+        until(lambda: log.exists() and "ready" in log.read_text(), "the service")
+        children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
+        started = [int(word) for word in children.read_text().split()]
+        demo.send_signal(number)
+
+        assert demo.wait(60) != 0
+    finally:
+        demo.kill()
+        demo.wait()
+        left = [pid for pid in started if Path(f"/proc/{pid}/cmdline").exists()]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+    assert len(started) == 3
+    assert left == []
