@@ -292,3 +292,15 @@ def test_what_it_cannot_begin_with_is_one_line(tmp_path: Path, config: str | Non
     assert done.returncode == 2
     assert words in done.stderr.lower()
     assert "Traceback" not in done.stderr
+
+
+def test_mqtt_3_1_1_by_setting(tmp_path: Path) -> None:
+    with Running(tmp_path, tables={"broker": {"protocol": "3.1.1"}}) as running:
+        raised = running.alert("raised", label="fight").body
+        assert raised["explanation"]["method"] == "grad-cam"
+        running.alert("cleared", id=raised["id"])
+        # Without response topics, answers go where the contract says.
+        start = len(running.subscriber.arrivals)
+        running.subscriber.publish(f"whycam/{DEVICE}/gate/set", b'{"armed": false, "request_id": "old"}')
+        assert running.told("gate/set/response", start, request_id="old").body["armed"] is False
+        assert "as whycam-post (p2," in running.broker.log  # Mosquitto's number for 3.1.1
