@@ -306,11 +306,15 @@ class Outbox:
         if self._db is None:
             return
         try:
+            if self._problem is not None:
+                # Room that has come is for what the log holds; a transaction that fails would use it up.
+                self._db.execute("PRAGMA wal_checkpoint(RESTART)")
             with _transaction(self._db):
+                # First, so that what comes takes the room of what goes.
+                self._db.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in self._gone])
                 for row in self._memory.values():
                     values = (row.id, row.camera, row.kind, row.created, *_packed(row))
                     self._db.execute("INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-                self._db.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in self._gone])
                 for camera in self._unsaved:
                     self._db.execute("DELETE FROM episodes WHERE camera = ?", (camera,))
                     for episode in self._episodes[camera]:
@@ -426,6 +430,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         # FULL: a commit is on the disk before it returns, also when the power goes.
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        # Some systems overwrite what is deleted: room in the log, and wear, for what was sent in any case.
+        db.execute("PRAGMA secure_delete = OFF")
         db.executescript(_SCHEMA)
     except BaseException:
         db.close()

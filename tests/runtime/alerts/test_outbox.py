@@ -20,6 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from tests.chaos.small_disk import can_mount, fill, tmpfs
 from whycam.alerts.episodes import Episode
 from whycam.alerts.outbox import Kind, Outbox, Outgoing
 from whycam.mqtt.message import Message
@@ -167,9 +168,7 @@ def test_messages_age_by_the_time_that_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("started", [0.0, 5.0, 1e9], ids=["at once", "after a boot", "after years"])
-def test_a_clock_that_was_set_gives_nothing_up(
-    tmp_path: Path, started: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_was_set_gives_nothing_up(tmp_path: Path, started: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wall clock shows 1970, then the date; the monotonic clock begins anew with each boot."""
     monkeypatch.setattr("time.time", lambda: 30.0)
     box = box_at(tmp_path / "outbox.db", max_age_seconds=DAY, monotonic=Ticker(1e6))
@@ -196,3 +195,200 @@ def test_a_damaged_time_does_not_make_the_others_old(tmp_path: Path) -> None:
     assert texts(again) == ["0", "2"]
     again.accept("gate", [outgoing("3")])
     assert texts(again) == ["0", "2", "3"]
+
+
+# -- damage --
+
+
+def filled(path: Path, count: int = 24) -> dict[int, str]:
+    """Fill an outbox at `path`; its messages by their ids."""
+    box = box_at(path)
+    made = {}
+    for number in range(count):
+        text = f"message {number}"
+        (row,) = box.accept(f"camera {number % 3}", [outgoing(text, size=700 * (number % 5))], [])
+        made[row] = text
+    box.accept("gate", [], [episode()])
+    box.close()
+    return made
+
+
+def takes_and_keeps(path: Path) -> Outbox:
+    """Open what is at `path`; what it takes comes out, also after it has been opened again."""
+    box = box_at(path)
+    box.accept("gate", [outgoing("taken after the damage")])
+    assert texts(box)[-1] == "taken after the damage"
+    box.close()
+    again = box_at(path)
+    assert texts(again)[-1] == "taken after the damage"
+    assert again.stats().problem is None
+    return again
+
+
+def test_a_file_that_is_cut_off_anywhere_is_opened(tmp_path: Path) -> None:
+    made = filled(tmp_path / "whole.db")
+    whole = (tmp_path / "whole.db").read_bytes()
+    most = 0
+    pages = len(whole) // 4096
+    for page in sorted({*range(8), *range(0, pages, 16), *range(pages - 24, pages)}):
+        for end in (page * 4096, page * 4096 + 2000):
+            path = tmp_path / f"{end}" / "outbox.db"
+            path.parent.mkdir()
+            path.write_bytes(whole[:end])
+            box = takes_and_keeps(path)
+            old = [row for row in box.pending(1000) if row.id in made]
+            assert all(row.message.payload.rstrip(b"\0").decode() == made[row.id] for row in old)
+            most = max(most, len(old))
+            box.close()
+    # Cut near its end, the file still yields messages.
+    assert most > len(made) // 2
+
+
+@pytest.mark.parametrize("damage", ["zeros", "noise", "one bit"])
+def test_a_file_that_is_damaged_anywhere_is_opened(tmp_path: Path, damage: str) -> None:
+    made = filled(tmp_path / "whole.db")
+    whole = (tmp_path / "whole.db").read_bytes()
+    dice = random.Random(damage)
+    used = [start for start in range(0, len(whole), 4096) if any(whole[start : start + 4096])]
+    assert len(used) > 8
+    for start in used:
+        broken = bytearray(whole)
+        if damage == "one bit":
+            place = dice.choice([place for place in range(start, start + 4096) if whole[place]])
+            broken[place] ^= 1 << dice.randrange(8)
+        else:
+            broken[start : start + 4096] = bytes(4096) if damage == "zeros" else dice.randbytes(4096)
+        path = tmp_path / f"{start}" / "outbox.db"
+        path.parent.mkdir()
+        path.write_bytes(broken)
+        box = takes_and_keeps(path)
+        old = [row for row in box.pending(1000) if row.id in made]
+        assert all(row.message.payload.rstrip(b"\0").decode() == made[row.id] for row in old)
+        # Either one page's messages are gone, or it is the page that the rest hangs on.
+        assert len(old) >= len(made) - 10 or start < 3 * 4096
+        box.close()
+
+
+def test_a_damaged_file_is_set_aside_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"this is no database, and never was\n" * 1000)
+    box = takes_and_keeps(path)
+    box.close()
+    (aside,) = tmp_path.glob("outbox.db.damaged-*")
+    assert aside.read_bytes().startswith(b"this is no database")
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(told) == 1
+    assert "damaged" in told[0]
+    assert aside.name in told[0]
+
+
+def test_a_broken_letter_costs_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    made = filled(path)
+    whole = bytearray(path.read_bytes())
+    place = whole.index(b"camera 1alert")
+    whole[place] = 0xFF
+    path.write_bytes(whole)
+    box = takes_and_keeps(path)
+    assert len(texts(box)) == len(made)
+
+
+def test_a_file_whose_schema_is_damaged_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    filled(path)
+    whole = path.read_bytes()
+    assert whole.count(b"checksum INTEGER") == 1
+    path.write_bytes(whole.replace(b"checksum INTEGER", b"checksun INTEGER"))
+    takes_and_keeps(path).close()
+    assert len(list(tmp_path.glob("outbox.db.damaged-*"))) == 1
+
+
+def test_an_empty_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "outbox.db").touch()
+    takes_and_keeps(tmp_path / "outbox.db")
+    assert "is empty" in caplog.text
+
+
+# -- a disk that takes nothing --
+
+
+@pytest.mark.parametrize("obstacle", ["a folder in its place", "no folder around it"])
+def test_without_a_file_messages_go_through_memory(
+    tmp_path: Path, obstacle: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state" / "outbox.db"
+    if obstacle == "a folder in its place":
+        path.mkdir(parents=True)
+    box = box_at(path)
+    first, second = box.accept("gate", [outgoing("1"), outgoing("2")], [episode()])
+    assert texts(box) == ["1", "2"]
+    assert box.stats().in_memory == 2
+    assert str(path) in str(box.stats().problem)
+    assert caplog.text.count("wait in memory until the disk takes them") == 1
+    box.delivered(first)
+    assert texts(box) == ["2"]
+    if obstacle == "a folder in its place":
+        path.rmdir()
+    else:
+        path.parent.mkdir()
+    # Every message insists on the disk anew.
+    box.accept("gate", [outgoing("3")])
+    assert (box.stats().problem, box.stats().in_memory) == (None, 0)
+    assert [row.id for row in box.pending(1)] == [second]
+    box.close()
+    again = box_at(path)
+    assert texts(again) == ["2", "3"]
+    assert [one.id for one in again.open_episodes("gate")] == ["0190"]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MiB."""
+    if reason := can_mount():
+        pytest.skip(reason)
+    with tmpfs(tmp_path / "small", "3m"):
+        yield tmp_path / "small"
+
+
+def test_alerts_are_written_on_a_full_disk(small: Path) -> None:
+    box = box_at(small / "outbox.db")
+    fill(small)
+    rows = [box.accept("gate", [outgoing(str(number), size=1000)])[0] for number in range(200)]
+    assert (box.stats().in_memory, box.stats().problem) == (0, None)
+    # As after a SIGKILL: another process reads the file beside the open one.
+    with sqlite3.connect(small / "outbox.db") as db:
+        assert [row for (row,) in db.execute("SELECT id FROM messages ORDER BY id")] == rows
+    db.close()
+
+
+def test_where_even_the_reserve_is_used_up_messages_wait_in_memory(small: Path) -> None:
+    box = box_at(small / "outbox.db")
+    filler = fill(small)
+    rows = [box.accept("gate", [outgoing(str(number), size=50_000)])[0] for number in range(60)]
+    stats = box.stats()
+    assert stats.in_memory > 0
+    assert "full" in str(stats.problem)
+    assert [row.id for row in box.pending(1000)] == rows
+    for row in rows[:50]:
+        box.delivered(row)
+    filler.unlink()
+    box.accept("gate", [outgoing("last")])
+    assert (box.stats().in_memory, box.stats().problem) == (0, None)
+    box.close()
+    assert [row.id for row in box_at(small / "outbox.db").pending(1000)][:-1] == rows[50:]
+
+
+def test_a_read_only_disk_is_outlived(small: Path) -> None:
+    box = box_at(small / "outbox.db")
+    (first,) = box.accept("gate", [outgoing("1")])
+    box.close()
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    box = box_at(small / "outbox.db")
+    box.accept("gate", [outgoing("2")])
+    assert box.stats().problem is not None
+    # What was written before cannot be read without its log, which nobody may make; nothing of it is given up.
+    subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+    box.accept("gate", [outgoing("3")])
+    assert texts(box) == ["1", "2", "3"]
+    assert [row.id for row in box.pending(1)] == [first]
+    assert box.stats().evicted == {}
