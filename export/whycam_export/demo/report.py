@@ -68,8 +68,8 @@ class Report:
     by_class: dict[str, Pointing]
     clips: tuple[ClipReport, ...]
     stages: tuple[tuple[str, float], ...]
-    live: Received | None = None
-    """None where there was no broker, or no clip to be alerted of."""
+    live: Received | str | None = None
+    """What a subscriber received, or why it did not; None where there is no broker to try it with."""
 
     @property
     def accuracy(self) -> float:
@@ -93,7 +93,9 @@ class Report:
             ("peaks on the anomaly", self.pointing.rate, POINTING_REQUIRED),
         )
         below = [f"{name} {value:.3f} is below {least:g}" for name, value, least in required if not value >= least]
-        if self.live is not None and self.live.delay > ALLOWED_SECONDS:
+        if isinstance(self.live, str):
+            below.append(self.live)
+        elif self.live is not None and self.live.delay > ALLOWED_SECONDS:
             below.append(f"the live alert took {self.live.delay:.1f} s, more than {ALLOWED_SECONDS:g}")
         return below
 
@@ -118,7 +120,7 @@ class Report:
                 {"method": way.method, "against": way.against, "peak_on_anomaly": way.pointing.rate}
                 for way in self.ways
             ],
-            "live": None if self.live is None else self.live.as_dict(),
+            "live": self.live.as_dict() if isinstance(self.live, Received) else self.live,
             "seconds": {name: round(seconds, 1) for name, seconds in self.stages},
             "clips": [
                 {

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from whycam.errors import InputError
 from whycam_export.demo.footage import Shoot, Split, film, plan, write_manifest
-from whycam_export.demo.live import MISSING, Received, mosquitto, watch_live
+from whycam_export.demo.live import MISSING, LiveError, Received, mosquitto, watch_live
 from whycam_export.demo.report import Report, measure
 from whycam_export.demo.scenes import CLASSES, NORMAL
 from whycam_export.demo.watch import Watched, watch
@@ -103,8 +103,12 @@ def run(chosen: Plan, console: Console) -> Report:
     with clock.stage("Watching unseen scenes"):
         watched = _watch_all(bundle, test, folder / "clips", console)
     report = measure(watched, bundle, clock.stages)
-    with clock.stage("Watching one of them live, over MQTT"):
-        report = replace(report, live=_live(report, bundle, folder / "live", console))
+    try:
+        with clock.stage("Watching one of them live, over MQTT"):
+            report = replace(report, live=_live(report, bundle, folder / "live", console))
+    except LiveError as error:
+        # What was measured before is worth its page all the same.
+        report = replace(report, live=str(error))
     report = replace(report, stages=tuple(clock.stages))
     report.write(folder / "figures.json")
     write_page(report, folder)
@@ -192,8 +196,7 @@ def _live(report: Report, bundle: Path, folder: Path, console: Console) -> Recei
         return None
     rightly = [clip.watched for clip in report.clips if clip.alert is not None and not clip.false_alert]
     if not rightly:
-        console.print("  left out: no clip was rightly alerted of")
-        return None
+        raise LiveError("no clip was rightly alerted of, so none can be shown live")
     clip = rightly[0]
     received = watch_live(bundle, clip.clip, clip.truth.label, folder, console)
     console.print(f"  received {received.delay:.2f} s after the score crossed the threshold")

@@ -192,3 +192,11 @@ def test_the_folder_of_an_earlier_demo_is_cleared_of_what_it_made(tmp_path: Path
     clear(tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [MARK, "notes.txt"]
+
+
+def test_a_live_alert_that_did_not_come_falls_short_and_has_its_page(report: Report, tmp_path: Path) -> None:
+    failed = replace(report, live="live: no alert on b.mp4 came")
+
+    assert failed.shortfalls() == ["live: no alert on b.mp4 came"]
+    assert "no alert on b.mp4 came" in write_page(failed, tmp_path).read_text(encoding="utf-8")
+    assert "there was no broker" in write_page(report, tmp_path).read_text(encoding="utf-8")
