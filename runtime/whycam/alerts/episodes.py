@@ -116,7 +116,7 @@ class AlertTracker:
     def push(self, decision: Decision) -> list[AlertEvent]:
         """Take the next decision; times must not go back."""
         if not decision.warm:
-            self._run.clear()
+            self._break_off()
             return []
         events: list[AlertEvent] = []
         for label, rules in self._rules.items():
@@ -137,12 +137,17 @@ class AlertTracker:
 
     def close(self, time: float, reason: Reason) -> list[AlertEvent]:
         """Clear all open episodes, and forget the runs that might have become some."""
-        self._run.clear()
+        self._break_off()
         return [self._clear(episode.label, time, reason) for episode in self.open]
 
     def restate(self, episode: str, time: float, reason: Reason) -> list[AlertEvent]:
         """Tell once more how the open episode with this id stands; nothing where it is cleared by now."""
         return [self._update(told.label, time, reason) for told in self.open if told.id == episode]
+
+    def _break_off(self) -> None:
+        self._run.clear()
+        self.suppressed += len(self._held_back)
+        self._held_back.clear()
 
     def _begin(self, label: str, rules: EpisodeRules, score: float, time: float) -> list[AlertEvent]:
         if score < rules.raise_at:
