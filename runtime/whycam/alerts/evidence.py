@@ -25,6 +25,8 @@ from whycam.pictures.film import Film
 log = logging.getLogger(__name__)
 
 _DRAFT = ".draft-"
+_FIRST_DATE = 1577836800.0
+"""2020-01-01: a clock that shows less was not set."""
 _STRIP_FRAMES = 5
 _STRIP_HEIGHT = 224
 
@@ -109,7 +111,8 @@ class EvidenceStore:
                 made, size = folder.stat().st_mtime, sum(part.stat().st_size for part in folder.iterdir())
             except OSError:
                 continue
-            if made < oldest:
+            # Made before the device knew the date: its age is unknown.
+            if _FIRST_DATE < made < oldest:
                 deleted += _delete(folder)
             else:
                 kept.append((made, size, folder))
