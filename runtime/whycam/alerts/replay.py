@@ -46,6 +46,7 @@ class Replay:
 
     thresholds: dict[str, float]
     clear_ratio: float
+    cool_down_seconds: float
     decisions: list[Decision] = field(default_factory=list)
     events: list[AlertEvent] = field(default_factory=list)
     suppressed: int = 0
@@ -65,7 +66,7 @@ def replay(model: Model, camera: Camera, frames: Iterable[Frame]) -> Replay:
     A frame that is not due is no decision. Raises what the frames' source raises.
     """
     judge = FrameJudge(model, camera)
-    made = Replay(judge.thresholds, camera.alert.clear_ratio)
+    made = Replay(judge.thresholds, camera.alert.clear_ratio, camera.alert.cool_down_seconds)
     for frame in frames:
         decision, events = judge.push(frame.image, frame.time)
         # As the service does several times a second, by the clock: the recording's clock is its frames.

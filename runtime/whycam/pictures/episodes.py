@@ -18,7 +18,7 @@ def draw_episodes(made: Replay, manifest: Manifest, title: str, path: Path) -> N
     """Draw the scores of each class that raises, a panel for each, and its episodes, into the PNG file `path`.
 
     Dashed, the score that raises; dotted, the score that clears. An episode is shaded from its onset to its end, with a
-    line where it is raised. Windows that are not full are grey.
+    line where it is raised; hatched, the cool-down in which no other is raised. Windows that are not full are grey.
 
     Raises MissingDependencyError without Matplotlib.
     """
@@ -47,14 +47,28 @@ def draw_episodes(made: Replay, manifest: Manifest, title: str, path: Path) -> N
             if span.label == name:
                 axes.axvspan(span.onset, end if span.ended is None else span.ended, color=colour, alpha=0.2, lw=0)
                 axes.axvline(span.raised, color=colour, lw=1.2, zorder=2)
+                late = bool(times) and span.raised > times[0] + 0.9 * (end - times[0])
                 axes.annotate(
                     f"raised {span.raised:.1f} s",
                     (span.raised, 1.05),
-                    xytext=(4, 2),
+                    xytext=(-4 if late else 4, 2),
                     textcoords="offset points",
+                    ha="right" if late else "left",
                     fontsize=9,
                     color=INK,
                 )
+                if span.cleared is not None and made.cool_down_seconds > 0:
+                    until = min(end, span.cleared + made.cool_down_seconds)
+                    axes.axvspan(span.cleared, until, fc="none", ec=QUIET, alpha=0.5, lw=0, hatch="//", zorder=0)
+                    axes.annotate(
+                        "cool-down",
+                        (span.cleared, 1.05),
+                        xytext=(4, 2),
+                        textcoords="offset points",
+                        fontsize=9,
+                        color=INK,
+                        bbox={"fc": "white", "ec": "none", "pad": 1},
+                    )
         axes.set_ylabel(name, color=INK)
         axes.grid(axis="y", color="#e4e7ea", lw=0.8, zorder=-1)
         axes.spines[["top", "right"]].set_visible(False)
