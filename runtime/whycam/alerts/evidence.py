@@ -43,6 +43,7 @@ class EvidenceStore:
         self._directory = directory
         self._settings = settings
         self.problem: str | None = None
+        self._clipless = False
         for draft in directory.glob(f"*/*/{_DRAFT}*"):
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -92,7 +93,7 @@ class EvidenceStore:
             if heatmap is not None:
                 _write_through(draft / "heatmap.jpg", heatmap)
             if clip and not (folder / "clip.mp4").exists():
-                write_clip(draft / "clip.mp4", clip)
+                self._film(draft / "clip.mp4", clip)
             if folder.exists():
                 for part in draft.iterdir():
                     part.replace(folder / part.name)
@@ -100,6 +101,18 @@ class EvidenceStore:
                 draft.rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def _film(self, path: Path, clip: Sequence[tuple[float, bytes]]) -> None:
+        """Write the clip, or leave it out: without a video encoder there is still something to keep."""
+        try:
+            write_clip(path, clip)
+        except WhycamError as error:
+            path.unlink(missing_ok=True)
+            if not self._clipless:
+                log.error("%s: evidence goes without clips: %s", path.parent, error)
+            self._clipless = True
+        else:
+            self._clipless = False
 
     def retention(self) -> int:
         """Delete what is too old, then the oldest until the rest keeps to its bytes; how many alerts' were deleted."""

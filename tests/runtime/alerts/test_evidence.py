@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 
 from tests.chaos.small_disk import can_mount, fill, tmpfs
+from whycam.alerts import evidence
 from whycam.alerts.evidence import EvidenceStore, strip
 from whycam.config.models import Evidence
+from whycam.errors import InputError
 
 MIB = 1 << 20
 DAY = 86400.0
@@ -129,6 +131,7 @@ import os, signal, sys
 from pathlib import Path
 from whycam.alerts.evidence import EvidenceStore
 from whycam.config.models import Evidence
+from whycam.errors import InputError
 
 store = EvidenceStore(Path(sys.argv[1]), Evidence(min_free_bytes=0))
 Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -198,3 +201,19 @@ def test_the_strip_shows_the_most_relevant_frames_in_order() -> None:
     assert made.shape == (2 * 224 + 24, 5 * 336, 3)
     shades = [int(made[100, width * place + width // 2].mean()) for place in range(5)]
     assert shades == pytest.approx([0, 40, 60, 80, 140], abs=3)
+
+
+def test_without_a_video_encoder_the_rest_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(path: Path, clip: object) -> None:
+        path.write_bytes(b"begun")
+        raise InputError("no encoder here")
+
+    monkeypatch.setattr(evidence, "write_clip", broken)
+    store = store_in(tmp_path)
+    for name in ("a", "b"):
+        folder = store.path_of("gate", name, ONSET)
+        assert store.write(folder, {"phase": "raised"}, jpeg(), CLIP) == folder
+        assert kept(folder) == ["alert.json", "heatmap.jpg"]
+    assert caplog.text.count("evidence goes without clips: no encoder here") == 1
