@@ -454,7 +454,8 @@ class Service:
                     abandoned=lane.camera.counters.abandoned,
                 )
                 for name, lane in tuple(self._lanes.items())
-            },
+            }
+            | dict.fromkeys(tuple(self._broken), CameraFigures("failed", 0.0, 0, 0, 0, 0, 0)),
             queues={
                 worker.name: QueueFigures(worker.waiting, worker.capacity, worker.refused) for worker in self._workers
             },
