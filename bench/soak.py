@@ -52,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("-o", "--output", type=Path, default=Path("bench/soak.json"))
-    parser.add_argument("--plot", type=Path, default=Path("docs/images/soak.png"))
+    parser.add_argument("--plot", type=Path, default=Path("bench/soak.png"))
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         samples, alerts = run(Path(folder), wanted.frames)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from whycam.bundle.manifest import Window
 from whycam.config.models import Camera as CameraConfig
@@ -84,7 +85,7 @@ class Camera:
         clock: Clock,
         ready: Callable[[], None],
         changed: Callable[[Camera], None],
-        open_frames: Callable[[str], Generator[Frame, None, None]] = open_source,
+        open_frames: Callable[[str], Generator[Frame, None, None]] | None = None,
     ) -> None:
         """The camera of `config`, for a model with `window`; not yet started.
 
@@ -96,7 +97,9 @@ class Camera:
         self._clock = clock
         self._ready = ready
         self._changed = changed
-        self._open_frames = open_frames
+        # A little less than the stall: a hung read that outlives its successor would keep one of the few connections
+        # that a camera has, and may keep the camera from answering at all.
+        self._open_frames = open_frames or partial(open_source, timeout_seconds=0.9 * config.stall_seconds)
         self._live = is_live(config.source)
         self._fast = config.playback == "fast" and not self._live
         self._machine = StateMachine(clock.now())

@@ -22,26 +22,28 @@ READ_SECONDS = 10.0
 _OPTIONS = ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
 
 
-def open_network(url: str) -> Generator[Frame, None, None]:
+def open_network(url: str, timeout_seconds: float | None = None) -> Generator[Frame, None, None]:
     """The frames of the camera at `url`, over TCP, times in seconds since the epoch, as they arrive.
 
     `OPENCV_FFMPEG_CAPTURE_OPTIONS` in the environment replaces both choices.
 
-    Raises SourceError where the camera does not answer within OPEN_SECONDS, refuses or gives no picture, and later
-    when it sends nothing for READ_SECONDS. No message holds the credentials in `url`.
+    Raises SourceError where the camera does not answer within `timeout_seconds`, by default OPEN_SECONDS, refuses or
+    gives no picture, and later when it sends nothing for `timeout_seconds`, by default READ_SECONDS. No message holds
+    the credentials in `url`.
     """
     with needs(OPENCV):
         import cv2
     name = without_credentials(url)
+    open_seconds, read_seconds = timeout_seconds or OPEN_SECONDS, timeout_seconds or READ_SECONDS
     limits = (
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_SECONDS * 1000)),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(READ_SECONDS * 1000)),
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_seconds * 1000)),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_seconds * 1000)),
     )
     with _default_setting(*_OPTIONS):
         capture = open_capture(url, "FFMPEG", limits)
     if capture is None:
         raise SourceError(
-            f"{name}: no camera answers there (waited up to {OPEN_SECONDS:g} s); "
+            f"{name}: no camera answers there (waited up to {open_seconds:g} s); "
             "check address, path, user name and password"
         )
     return live_frames(name, capture)

@@ -23,11 +23,13 @@ FORMS = (
 LIVE = ("v4l2:", "csi://", "rtsp://", "rtsps://", "http://", "https://")
 
 
-def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
+def open_source(uri: str | os.PathLike[str], timeout_seconds: float | None = None) -> Generator[Frame, None, None]:
     """The frames of a video file or a camera, in order, each with its time.
 
     `uri` is a path, `file://PATH` or `images:FOLDER?fps=10` (times in seconds from the start), or `rtsp://...`,
     `http://...` that sends MJPEG, `v4l2:/dev/video0` or `csi://0` (times in seconds since the epoch).
+
+    `timeout_seconds` is how long a network camera may take to answer, or send nothing; 10 by default.
 
     Raises SourceError at once, not at the first frame, where the source cannot be opened or gives no frame; a live
     source raises it also when its frames stop. Raises MissingDependencyError without OpenCV.
@@ -50,7 +52,7 @@ def open_source(uri: str | os.PathLike[str]) -> Generator[Frame, None, None]:
         case "file":
             return open_file(Path(_path(uri)))
         case "rtsp" | "rtsps" | "http" | "https":
-            return open_network(uri)
+            return open_network(uri, timeout_seconds)
         case "csi":
             return open_csi(uri.partition("://")[2].strip("/"))
         case other:

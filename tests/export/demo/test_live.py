@@ -73,7 +73,10 @@ def test_no_process_outlives_a_demo_that_is_interrupted(tmp_path: Path, number: 
     bundle = tiny_bundle.build(tmp_path / "colours.whycam")
     clip = write_video(tmp_path / "scene.mp4", (("quiet", 20),))
     script = (
-        "import sys; from pathlib import Path; from rich.console import Console; from whycam_export.demo import live\n"
+        "import signal, sys; from pathlib import Path; from rich.console import Console\n"
+        # Where the tests run in the background of a shell, these are ignored, and that is inherited.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "from whycam_export.demo import live\n"
         "live.watch_live(*map(Path, sys.argv[1:3]), 'fight', Path(sys.argv[3]), Console())"
     )
     words = [sys.executable, "-c", script, str(bundle), str(clip), str(tmp_path / "live")]
