@@ -31,6 +31,7 @@ class FrameJudge:
         self._gate = (
             MotionGate(config.motion.threshold, config.motion.refresh_seconds) if config.motion.enabled else None
         )
+        self._moved = True
         self._tracker = AlertTracker(_rules(self._rules, self.thresholds), open_episodes)
 
     @property
@@ -46,10 +47,12 @@ class FrameJudge:
     def push(self, image: NDArray[np.uint8], time: float) -> tuple[Decision | None, list[AlertEvent]]:
         """Judge a frame, uint8 [H, W, 3] BGR of any size, at `time` (seconds); None where it was not due."""
         image = self.watch.apply(image)
-        still = self._gate is not None and self._gate.still(image, time)
-        decision = self._detector.push(image, time, still=still)
+        # Motion in a frame that is not due is motion since the sample before: the gate compares with that frame next.
+        self._moved |= self._gate is None or not self._gate.still(image, time)
+        decision = self._detector.push(image, time, still=not self._moved)
         if decision is None:
             return None, []
+        self._moved = False
         return decision, self._tracker.push(decision) if self.armed else []
 
     def snapshot(self) -> Snapshot:

@@ -218,6 +218,17 @@ def test_a_restart_clears_what_has_ended_meanwhile() -> None:
     assert [event.reason for event in AlertTracker({"fight": RULES}, before.open).tick(100)] == ["signal-lost"]
 
 
+def test_on_another_clock_all_its_times_move_and_nothing_else() -> None:
+    tracker = tracker_of()
+    played(tracker, [HIGH] * 3 + [0.8])
+    (episode,) = tracker.open
+    before, after = episode.model_dump(), episode.moved(1000.0).model_dump()
+    times = {"onset", "raised_at", "peak_time", "last_above", "last_seen", "updated_at"}
+    assert {name for name in before if after[name] != before[name]} == times
+    assert {after[name] - before[name] for name in times} == {1000.0}
+    assert episode.moved(1000.0).moved(-1000.0) == episode
+
+
 def test_an_episode_of_a_class_that_is_gone_is_not_followed() -> None:
     before = tracker_of()
     played(before, [HIGH] * 3)
