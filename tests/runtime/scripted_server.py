@@ -26,7 +26,8 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def __init__(self):
         super().__init__()
         self.colour, self.width, self.height, self.rate = "blue", 64, 48, 10.0
-        self.set_shared(True)
+        # Each client has a pipeline of its own: a shared one that is just being given up may keep the next from playing.
+        self.set_shared(False)
         # Without a size in the caps, so that it may change midway, as it does when a camera is set up anew.
         self.set_launch(
             "( appsrc name=pictures is-live=true do-timestamp=true format=time ! videoconvert "
