@@ -26,7 +26,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def __init__(self):
         super().__init__()
         self.colour, self.width, self.height, self.rate = "blue", 64, 48, 10.0
-        # Each client has a pipeline of its own: a shared one that is just being given up may keep the next from playing.
+        # A pipeline for each client: a shared one that is just being given up may keep the next from playing.
         self.set_shared(False)
         # Without a size in the caps, so that it may change midway, as it does when a camera is set up anew.
         self.set_launch(
