@@ -400,12 +400,13 @@ class Outbox:
         first = next(iter(self._sizes.values()), None)
         if first is None or (self._bytes <= self._max_bytes and first[2] >= oldest):
             return
-        doomed = [row for row, (_, _, created) in self._sizes.items() if created < oldest]
+        # A dict for its order: after a bound was lowered, tens of thousands may go at once.
+        doomed = dict.fromkeys(row for row, (_, _, created) in self._sizes.items() if created < oldest)
         excess = sum(size for row, (_, size, _) in self._sizes.items() if row not in doomed) - self._max_bytes
         for kind in ("heatmap", "alert"):
             for row in sorted(self._sizes):
                 if excess > 0 and self._sizes[row][0] == kind and row not in doomed:
-                    doomed.append(row)
+                    doomed[row] = None
                     excess -= self._sizes[row][1]
         if not doomed:
             return

@@ -486,6 +486,7 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
 
     rows = Bundle("rows")
     max_bytes = 12_000
+    max_age = 10 * DAY
 
     def __init__(self) -> None:
         """A new folder."""
@@ -496,10 +497,16 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
         self.held: set[int] = set()
         self.open: dict[str, list[str]] = {}
         self.evicted: dict[str, int] = {}
+        self.now = 0.0
+        """The time that has passed while an outbox was open: see `created`."""
+        self.created: dict[int, float] = {}
 
     @initialize()
     def begin(self) -> None:
-        self.box = box_at(self.path, max_bytes=self.max_bytes)
+        self.clock = Ticker()
+        self.box = box_at(
+            self.path, max_bytes=self.max_bytes, max_age_seconds=self.max_age, monotonic=lambda: self.clock.now
+        )
 
     @rule(
         target=rows,
@@ -516,6 +523,7 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
         (row,) = self.box.accept(camera, [message], opened, hold_seconds=3600 if held else 0)
         assert all(row > other for other in self.waiting)
         self.waiting[row] = (camera, kind, message.message.payload)
+        self.created[row] = self.now
         if held:
             self.held.add(row)
         if episodes is not None:
@@ -524,14 +532,25 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
         return row
 
     def give_up(self) -> None:
+        for row in sorted(self.waiting):
+            if self.now - self.created[row] > self.max_age:
+                self.lose(row)
         for kind in ("heatmap", "alert"):
             for row in sorted(self.waiting):
                 if sum(len(payload) + 512 for _, _, payload in self.waiting.values()) <= self.max_bytes:
                     return
                 if self.waiting[row][1] == kind:
-                    del self.waiting[row]
-                    self.held.discard(row)
-                    self.evicted[kind] = self.evicted.get(kind, 0) + 1
+                    self.lose(row)
+
+    def lose(self, row: int) -> None:
+        kind = self.waiting.pop(row)[1]
+        self.held.discard(row)
+        self.evicted[kind] = self.evicted.get(kind, 0) + 1
+
+    @rule(days=st.integers(1, 6))
+    def let_time_pass(self, days: int) -> None:
+        self.clock.now += days * DAY
+        self.now += days * DAY
 
     @rule(row=rows, size=st.sampled_from([0, 2000]))
     def amend(self, row: int, size: int) -> None:
@@ -556,7 +575,9 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
     def reopen(self, cleanly: bool) -> None:
         if cleanly:
             self.box.close()
-        self.box = box_at(self.path, max_bytes=self.max_bytes)
+        # The device was off: its monotonic clock begins anew, and ages go on where the newest message was taken.
+        self.now = max((self.created[row] for row in self.waiting), default=0.0)
+        self.begin()
         self.held.clear()
         self.evicted.clear()
 
