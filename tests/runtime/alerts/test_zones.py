@@ -20,7 +20,7 @@ def zone(name: str, kind: str, polygon: tuple[tuple[float, float], ...]) -> Zone
 
 def filled(image: np.ndarray) -> np.ndarray:
     """Where the picture is covered, bool [H, W]."""
-    return np.all(image == FILL, axis=2)
+    return np.asarray(np.all(image == FILL, axis=2))
 
 
 def test_without_zones_the_picture_is_itself() -> None:
