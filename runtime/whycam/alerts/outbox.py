@@ -105,7 +105,7 @@ class Outbox:
         self._changed = threading.Condition(threading.RLock())
         self._db: sqlite3.Connection | None = None
         # Later than all that the file holds, even while it cannot be opened.
-        self._next_id = int(time.time() * 1e6)
+        self._next_id = _later_than_all(path)
         self._bytes = 0
         self._sizes: dict[int, tuple[Kind, int, float]] = {}
         self._memory: dict[int, Row] = {}
@@ -349,6 +349,7 @@ class Outbox:
     def _rows(self) -> Iterator[Row]:
         """All rows in order; those that wait in memory are later than those on the disk."""
         last = 0
+        replaced: set[int] = set()
         while self._db is not None:
             try:
                 page = self._db.execute(
@@ -364,11 +365,13 @@ class Outbox:
                     log.error("%s: message %d is damaged and left out", self._path, last)
                     self._forget(last)
                 elif last not in self._gone and last in self._sizes:
+                    if last in self._memory:
+                        replaced.add(last)
                     yield self._memory.get(last, row)
             if not page:
                 break
         for row in tuple(self._memory.values()):
-            if row.id > last:
+            if row.id not in replaced:
                 yield row
 
     def _stored(self, row: int) -> Row | None:
@@ -438,6 +441,16 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _later_than_all(path: Path) -> int:
+    """An id that is later than those in the file at `path`, even where it cannot be opened."""
+    written = [time.time()]
+    # The clock may show less than when the file was written: not every device knows the date when it starts.
+    for name in (path.name, f"{path.name}-wal"):
+        with suppress(OSError):
+            written.append(path.with_name(name).stat().st_mtime)
+    return int((max(written) + 1) * 1e6)
 
 
 def _text(stored: bytes) -> str:

@@ -269,6 +269,40 @@ def test_a_file_that_is_damaged_anywhere_is_opened(tmp_path: Path, damage: str) 
         box.close()
 
 
+@pytest.mark.parametrize("damage", ["cut off", "zeros", "noise", "database", "gone"])
+def test_a_file_with_its_log_is_opened(tmp_path: Path, damage: str) -> None:
+    """As a kill leaves them: what was accepted last is in the log alone."""
+    box = box_at(tmp_path / "whole.db")
+    made = {box.accept("gate", [outgoing(f"message {number}")])[0]: f"message {number}" for number in range(40)}
+    whole, journal = ((tmp_path / name).read_bytes() for name in ("whole.db", "whole.db-wal"))
+    box.close()
+    dice = random.Random(damage)
+    kept = []
+    for place in range(0, len(journal), len(journal) // 20):
+        path = tmp_path / f"{place}" / "outbox.db"
+        path.parent.mkdir()
+        database, broken = bytearray(whole), bytearray(journal)
+        if damage == "cut off":
+            del broken[place:]
+        elif damage == "database":
+            start = place % len(whole)
+            database[start : start + 4096] = dice.randbytes(4096)
+        elif damage == "gone":
+            broken.clear()
+        else:
+            broken[place : place + 4096] = bytes(4096) if damage == "zeros" else dice.randbytes(4096)
+        path.write_bytes(database)
+        path.with_name("outbox.db-wal").write_bytes(broken)
+        box = takes_and_keeps(path)
+        old = [row for row in box.pending(1000) if row.id in made]
+        assert [row.message.payload.decode() for row in old] == [made[row.id] for row in old]
+        kept.append(len(old))
+        box.close()
+    if damage in ("cut off", "zeros", "noise"):
+        # What lies in the log before the damage is whole.
+        assert max(kept) > len(made) // 2
+
+
 def test_a_damaged_file_is_set_aside_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "outbox.db"
     path.write_bytes(b"this is no database, and never was\n" * 1000)
@@ -338,6 +372,27 @@ def test_without_a_file_messages_go_through_memory(
     again = box_at(path)
     assert texts(again) == ["2", "3"]
     assert [one.id for one in again.open_episodes("gate")] == ["0190"]
+
+
+def test_messages_of_a_device_without_the_date_come_after_the_older_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts in 1970, and cannot open the file at first."""
+    state, away = tmp_path / "state", tmp_path / "away"
+    state.mkdir()
+    box = box_at(state / "outbox.db")
+    box.accept("gate", [outgoing("1"), outgoing("2")])
+    box.close()
+    monkeypatch.setattr("time.time", lambda: 30.0)
+    blocked = sqlite3.connect
+    monkeypatch.setattr("sqlite3.connect", lambda *_, **__: blocked(away / "none" / "outbox.db"))
+    box = box_at(state / "outbox.db")
+    box.accept("gate", [outgoing("3")])
+    assert texts(box) == ["3"]
+    monkeypatch.setattr("sqlite3.connect", blocked)
+    box.accept("gate", [outgoing("4")])
+    assert texts(box) == ["1", "2", "3", "4"]
+    assert box.stats().in_memory == 0
 
 
 @pytest.fixture
