@@ -177,7 +177,7 @@ class Camera:
             reason = self._attend(reader)
             if self._stopping:
                 return
-            if reason == "ended":
+            if reason == "ended" and not self._live:
                 self._to(State.FAILED, "ended")
                 return
             if reader.began is None:
