@@ -237,6 +237,33 @@ def test_tls_with_a_client_certificate(start_broker: Callable[..., Broker]) -> N
         until(lambda: link.connects == 2)
 
 
+def test_with_a_certificate_a_wrong_password_is_told_once_and_no_secret_is(
+    start_broker: Callable[..., Broker], caplog: pytest.LogCaptureFixture, protocol: str
+) -> None:
+    broker = start_broker(client_certificates=True, passwords={"gate": "s3cret-right"})
+    password = ["s3cret-wrong"]
+    secure = {
+        "tls": True,
+        "ca_file": broker.ca_file,
+        "certificate_file": broker.client_certificate,
+        "key_file": broker.client_key,
+    }
+    with (
+        caplog.at_level(logging.DEBUG),
+        connection(broker.port, username="gate", password=lambda: password[0], protocol=protocol, **secure) as (
+            link,
+            _,
+        ),
+    ):
+        assert "refuses user 'gate'" in until(lambda: link.problem)
+        password[0] = "s3cret-right"
+        until(lambda: link.is_up)
+        assert link.problem is None
+    assert len([entry for entry in caplog.records if entry.levelno >= logging.WARNING]) == 1
+    assert "s3cret" not in caplog.text
+    assert "PRIVATE KEY" not in caplog.text
+
+
 def test_a_certificate_of_another_authority_is_not_trusted(start_broker: Callable[..., Broker]) -> None:
     broker = start_broker(tls=True)
     with connection(broker.port, tls=True, ca_file=broker.directory / "other.crt") as (link, _):
