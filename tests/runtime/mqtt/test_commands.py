@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -174,6 +175,28 @@ def test_a_retained_command_is_not_obeyed(told: Told) -> None:
     finally:
         listener.stop()
         client.stop(1.0)
+
+
+def test_more_than_can_wait_are_refused_as_busy_and_the_rest_is_obeyed(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, obey = threading.Event(), told.control.set
+
+    def slowly(camera: str, command: SetCommand) -> SetResult:
+        go_on.wait(30)
+        return obey(camera, command)
+
+    monkeypatch.setattr(told.control, "set", slowly)
+    try:
+        for _ in range(40):
+            told.collector.publish("whycam/post/gate/set", '{"armed": true}', response_topic="answers/me")
+        # One is being obeyed, 32 wait.
+        answers = told.collector.wait_for("answers/me", 7)
+        assert [json.loads(answer.payload)["code"] for answer in answers] == ["busy"] * 7
+    finally:
+        go_on.set()
+    told.collector.wait_for("answers/me", 40)
+    assert (len(told.control.commands), told.listener.refused) == (33, 7)
 
 
 def test_a_camera_that_is_not_there_gets_no_topic_of_its_own(told: Told) -> None:
