@@ -180,9 +180,10 @@ def test_a_retained_command_is_not_obeyed(told: Told) -> None:
 def test_more_than_can_wait_are_refused_as_busy_and_the_rest_is_obeyed(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, obey = threading.Event(), told.control.set
+    begun, go_on, obey = threading.Event(), threading.Event(), told.control.set
 
     def slowly(camera: str, command: SetCommand) -> SetResult:
+        begun.set()
         go_on.wait(30)
         return obey(camera, command)
 
@@ -190,6 +191,7 @@ def test_more_than_can_wait_are_refused_as_busy_and_the_rest_is_obeyed(
     try:
         for _ in range(40):
             told.collector.publish("whycam/post/gate/set", '{"armed": true}', response_topic="answers/me")
+            assert begun.wait(30)
         # One is being obeyed, 32 wait.
         answers = told.collector.wait_for("answers/me", 7)
         assert [json.loads(answer.payload)["code"] for answer in answers] == ["busy"] * 7
