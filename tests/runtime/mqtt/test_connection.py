@@ -242,7 +242,7 @@ def test_with_a_certificate_a_wrong_password_is_told_once_and_no_secret_is(
 ) -> None:
     broker = start_broker(client_certificates=True, passwords={"gate": "s3cret-right"})
     password = ["s3cret-wrong"]
-    secure = {
+    secure: dict[str, Any] = {
         "tls": True,
         "ca_file": broker.ca_file,
         "certificate_file": broker.client_certificate,
