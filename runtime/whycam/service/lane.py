@@ -90,14 +90,11 @@ class Lane:
         self._emit = emit
         self._picture = picture
         self._lock = threading.Lock()
-        self._judge = FrameJudge(
-            model, config, open_episodes, armed=config.armed if settings.armed is None else settings.armed
-        )
+        armed = config.armed if settings.armed is None else settings.armed
+        # Disarmed, and killed before the end of its episodes was kept: they are not followed any more.
+        self._judge = FrameJudge(model, config, open_episodes if armed else (), armed=armed)
         if settings.thresholds:
             self._judge.set_thresholds({**self._judge.thresholds, **settings.thresholds})
-        if not self._judge.armed:
-            # Disarmed, and killed before the end of its episodes was kept.
-            self._emit_all(self._judge.close(clock.now(), "disarmed"))
 
     @property
     def manifest(self) -> Manifest:

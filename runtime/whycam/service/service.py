@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import whycam
-from whycam.alerts.episodes import cleared
+from whycam.alerts.episodes import Reason, cleared
 from whycam.alerts.evidence import EvidenceStore
 from whycam.alerts.outbox import Outbox
 from whycam.bundle import Bundle
@@ -216,14 +216,15 @@ class Service:
         self._clear_orphans({camera.name for camera in cameras})
 
     def _clear_orphans(self, opened: Collection[str]) -> None:
-        """Clear what nobody follows any more: its camera was removed while the service was away, or its class."""
+        """Clear what nobody follows any more: removed while the service was away, camera or class, or disarmed."""
         for name in self._outbox.open_cameras():
             lane = self._lanes.get(name)
             if name in self._broken or (lane is not None and name not in opened):
                 continue
             followed = {episode.id for episode in lane.open_episodes} if lane else set()
             episodes = carried_on(self._outbox.open_episodes(name), self._clock)
-            orphans = [cleared(one, self._clock.now(), "removed") for one in episodes if one.id not in followed]
+            reason: Reason = "disarmed" if lane and not lane.armed else "removed"
+            orphans = [cleared(one, self._clock.now(), reason) for one in episodes if one.id not in followed]
             if orphans:
                 self._reporter.forget(name, orphans, [one for one in episodes if one.id in followed])
 

@@ -1,0 +1,82 @@
+"""What the service makes of what it finds when it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.runtime.service.running import DEVICE, Running
+from whycam.alerts.episodes import Episode
+from whycam.service.clock import Clock
+from whycam.service.lane import carried_on
+
+NOW = 1_795_000_000.0
+
+
+def episode(last_seen: float) -> Episode:
+    """An open episode that began ten seconds before it was last seen."""
+    return Episode(
+        id="a",
+        label="fight",
+        threshold=0.7,
+        onset=last_seen - 10,
+        raised_at=last_seen - 9,
+        peak=0.9,
+        peak_time=last_seen - 5,
+        score=0.8,
+        last_above=last_seen,
+        last_seen=last_seen,
+        updated_at=last_seen - 1,
+        told_peak=0.9,
+        sequence=3,
+    )
+
+
+def clock(now: float = NOW) -> Clock:
+    """A clock that stands still."""
+    return Clock(lambda: 5.0, lambda: now)
+
+
+def test_an_episode_goes_on_at_the_times_that_were_kept() -> None:
+    (carried,) = carried_on([episode(NOW - 2)], clock())
+    assert carried == episode(NOW - 2)
+
+
+def test_an_episode_from_the_future_was_last_seen_now() -> None:
+    (carried,) = carried_on([episode(NOW + 3600)], clock())
+    assert carried.last_seen == NOW
+    assert carried.last_seen - carried.onset == 10
+    assert carried.sequence == 3
+
+
+def test_an_episode_of_a_camera_that_was_removed_meanwhile_is_cleared(tmp_path: Path) -> None:
+    long = {"merge_seconds": 60, "signal_lost_seconds": 60}
+    cameras = [{"alert": {"minimum_seconds": 0.3, **long}}, {"name": "yard"}]
+    with Running(tmp_path, cameras=cameras) as running:
+        raised = running.alert("raised", camera="gate", label="fight").body
+        running.told("gate/state", state="running")
+        running.service.hold()
+        assert running.service.kill()
+        running.configure([{"name": "yard"}])
+        start = len(running.subscriber.arrivals)
+        running.service.release()
+        cleared = running.alert("cleared", start, camera="gate", id=raised["id"]).body
+        assert cleared["reason"] == "removed"
+        assert cleared["sequence"] == max(
+            one.body["sequence"] for one in running.subscriber.since(0) if one.body.get("id") == raised["id"]
+        )
+        topic = f"whycam/{DEVICE}/gate/state"
+        assert running.subscriber.wait_for(lambda one: one.topic == topic and not one.payload, 30, start)
+
+
+def test_an_episode_of_a_camera_that_was_disarmed_is_cleared(tmp_path: Path) -> None:
+    long = {"minimum_seconds": 0.3, "merge_seconds": 60, "signal_lost_seconds": 60}
+    with Running(tmp_path, cameras=[{"alert": long}]) as running:
+        raised = running.alert("raised", label="fight").body
+        running.service.hold()
+        assert running.service.kill()
+        # As if it had been killed between keeping the command and clearing the episode.
+        settings = running.state / "settings.json"
+        settings.write_text('{"cameras": {"gate": {"armed": false}}}')
+        start = len(running.subscriber.arrivals)
+        running.service.release()
+        assert running.alert("cleared", start, id=raised["id"]).body["reason"] == "disarmed"
