@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.faults import Stage, fault
-from tests.chaos.proxy import Cut, Packets, Proxy, Spoil, is_puback, is_publish
 from tests.chaos.small_disk import can_mount, fill, tmpfs
 from tests.chaos.stack import Stack
 from tests.runtime.mqtt.broker import missing
+from tests.runtime.mqtt.proxy import Cut, Packets, Proxy, Spoil, is_puback, is_publish
 
 PART = "broker"
 

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any
 
 from tests.chaos.processes import Supervisor
-from tests.chaos.proxy import Proxy
 from tests.chaos.subscriber import Arrival, Subscriber
 from tests.chaos.verdict import Accepted, Anomaly, Row, judge
 from tests.runtime.mqtt.broker import Broker
+from tests.runtime.mqtt.proxy import Proxy
 from tests.runtime.scripted_camera import ScriptedCamera
 
 COLOURS = {"fight": "green", "fire": "red"}
