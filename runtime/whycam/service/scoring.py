@@ -31,6 +31,7 @@ class Scoring:
         self._stopping = False
         self._turn = threading.Lock()
         self._beat = time.monotonic()
+        self._failing = False
         self._troubles: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
@@ -50,7 +51,7 @@ class Scoring:
 
     @property
     def stuck_seconds(self) -> float:
-        """Seconds since the thread last finished a frame, or found none to score."""
+        """Seconds since the thread last finished a frame, or found none to score; frames that fail do not count."""
         return time.monotonic() - self._beat
 
     def stop(self, seconds: float) -> bool:
@@ -67,7 +68,6 @@ class Scoring:
                 self._wake.wait(_TICK_SECONDS)
                 self._wake.clear()
             now = time.monotonic()
-            self._beat = now
             if now - ticked >= _TICK_SECONDS:
                 ticked = now
                 with self._turn:
@@ -76,13 +76,19 @@ class Scoring:
 
     def _round(self) -> bool:
         """Score a frame of each lane that has one; whether any had."""
-        found = False
+        found = failed = False
         for lane in self._lanes:
             with self._turn:
-                if lane in self._lanes:
-                    found |= self._guarded(lane, partial(self._advance, lane))
+                done = self._guarded(lane, partial(self._advance, lane)) if lane in self._lanes else False
+            if done:
+                found, self._beat = True, time.monotonic()
+            failed |= done is None
+        if found or failed:
+            self._failing = not found
+        elif not self._failing:
+            # Where all that was tried last has failed, having nothing to do is no sign of life.
             self._beat = time.monotonic()
-        return found
+        return found or failed
 
     def _advance(self, lane: Lane) -> bool:
         start = time.monotonic()
@@ -93,14 +99,14 @@ class Scoring:
         self._scored(lane, decision, time.monotonic() - start)
         return True
 
-    def _guarded(self, lane: Lane, act: Callable[[], bool | None]) -> bool:
+    def _guarded(self, lane: Lane, act: Callable[[], bool | None]) -> bool | None:
+        """What `act` returns, as a truth; None where it fails."""
         try:
-            done = bool(act())
+            return bool(act())
         except Exception as error:
             # One camera's trouble is its own: the others' frames are scored on. Its log line comes once, not per frame.
             trouble = f"{type(error).__name__}: {error}"
             if self._troubles.get(lane.name) != trouble:
                 self._troubles[lane.name] = trouble
                 log.exception("a frame could not be scored", extra={"camera": lane.name})
-            return False
-        return done
+            return None
