@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from whycam.service.metrics import Metrics
-
 from whycam.config.models import Explain
 from whycam.detect import Snapshot
 from whycam.errors import InputError
@@ -16,6 +14,7 @@ from whycam.explain.target import contrast, target_vector
 from whycam.mqtt.payloads import ErrorCode, ErrorPayload, ExplainRequest, ExplainResponse
 from whycam.service.compose import Composer
 from whycam.service.lane import Lane
+from whycam.service.metrics import Metrics
 from whycam.service.worker import Worker
 
 log = logging.getLogger(__name__)
