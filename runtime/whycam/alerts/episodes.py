@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -115,7 +116,8 @@ class AlertTracker:
 
     def push(self, decision: Decision) -> list[AlertEvent]:
         """Take the next decision; times must not go back."""
-        if not decision.warm:
+        # A model that gives no numbers says nothing, however full its window.
+        if not decision.warm or not all(math.isfinite(decision.scores[label]) for label in self._rules):
             self._break_off()
             return []
         events: list[AlertEvent] = []
@@ -139,6 +141,13 @@ class AlertTracker:
         """Clear all open episodes, and forget the runs that might have become some."""
         self._break_off()
         return [self._clear(episode.label, time, reason) for episode in self.open]
+
+    def retire(self) -> tuple[Episode, ...]:
+        """Give up the open episodes, for another to carry on."""
+        episodes = self.open
+        self._open.clear()
+        self._run.clear()
+        return episodes
 
     def restate(self, episode: str, time: float, reason: Reason) -> list[AlertEvent]:
         """Tell once more how the open episode with this id stands; nothing where it is cleared by now."""

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ class EvidenceStore:
         self._settings = settings
         self.problem: str | None = None
         self._clipless = False
-        for draft in directory.glob(f"*/*/{_DRAFT}*"):
-            shutil.rmtree(draft, ignore_errors=True)
+        with suppress(OSError):
+            for draft in directory.glob(f"*/*/{_DRAFT}*"):
+                shutil.rmtree(draft, ignore_errors=True)
 
     def path_of(self, camera: str, alert: str, onset: float) -> Path:
         """Where the evidence of an alert is, or will be; `onset` in seconds since the epoch."""
@@ -84,6 +86,9 @@ class EvidenceStore:
             except (ValueError, KeyError, TypeError):
                 log.error("%s: damaged, begun anew", folder / "alert.json")
         messages = [*messages, alert]
+        if len(messages) > _MOST_MESSAGES:
+            # An episode of days is told by its beginning and what came last.
+            messages = [*messages[:8], *messages[8 - _MOST_MESSAGES :]]
         draft = folder.with_name(f"{_DRAFT}{folder.name}")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
@@ -116,6 +121,13 @@ class EvidenceStore:
 
     def retention(self) -> int:
         """Delete what is too old, then the oldest until the rest keeps to its bytes; how many alerts' were deleted."""
+        try:
+            return self._retain()
+        except OSError as error:
+            log.error("%s: cannot be read, nothing is deleted (%s)", self._directory, error)
+            return 0
+
+    def _retain(self) -> int:
         kept: list[tuple[float, int, Path]] = []
         deleted = 0
         oldest = time.time() - self._settings.max_age_days * 86400
@@ -138,6 +150,7 @@ class EvidenceStore:
         return deleted
 
 
+_MOST_MESSAGES = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -55,6 +55,14 @@ class FrameJudge:
         self._moved = False
         return decision, self._tracker.push(decision) if self.armed else []
 
+    def is_due(self, time: float) -> bool:
+        """Whether a frame at `time` (seconds) would be judged; may be asked from another thread."""
+        return self._detector.is_due(time)
+
+    def retire(self) -> tuple[Episode, ...]:
+        """Follow the open episodes no longer: they are the caller's, to carry on elsewhere."""
+        return self._tracker.retire()
+
     def snapshot(self) -> Snapshot:
         """The window as it is now; raises InputError while it is cold."""
         return self._detector.snapshot()

@@ -297,7 +297,7 @@ class Outbox:
 
     def _save(self, *, insist: bool = False) -> None:
         """Bring the disk up to what memory knows, in one transaction."""
-        if not (self._memory or self._unsaved or self._gone):
+        if self._db is not None and not (self._memory or self._unsaved or self._gone):
             return
         if self._problem is not None and not insist and time.monotonic() < self._retry_at:
             return

@@ -92,6 +92,10 @@ class Detector:
         self._enter(self._sample(frame, time, still and len(self._ring) > 0))
         return self._decide(time)
 
+    def is_due(self, time: float) -> bool:
+        """Whether a frame at `time` (seconds) would be taken; for who drops those that are not, from another thread."""
+        return self._resampler.is_due(time)
+
     def snapshot(self) -> Snapshot:
         """The window as it is now, to be explained later, by another thread even: see `Model.explain`.
 

@@ -67,6 +67,12 @@ class Resampler:
         self._slots += fills
         return fills
 
+    def is_due(self, time: float) -> bool:
+        """Whether `push` would take a frame at `time` (seconds); changes nothing."""
+        if self._last is None or not 0 <= time - self._last <= self.max_gap + EARLY * self.frame_interval:
+            return True
+        return (time - self._anchor) / self.frame_interval - self._slots >= -EARLY
+
     def _anchor_at(self, time: float, answer: int) -> int:
         self._anchor = time
         self._slots = 1

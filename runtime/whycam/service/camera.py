@@ -13,7 +13,6 @@ from functools import partial
 from whycam.bundle.manifest import Window
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.secrets import camera_url
-from whycam.detect.sampling import Resampler
 from whycam.errors import WhycamError
 from whycam.service.backoff import Backoff
 from whycam.service.clock import Clock
@@ -85,11 +84,13 @@ class Camera:
         clock: Clock,
         ready: Callable[[], None],
         changed: Callable[[Camera], None],
+        is_due: Callable[[float], bool],
         open_frames: Callable[[str], Generator[Frame, None, None]] | None = None,
     ) -> None:
         """The camera of `config`, for a model with `window`; not yet started.
 
         `ready` is called when a frame can be taken, `changed` when the state is another; both from its threads.
+        `is_due` says of a frame's time (service time, seconds) whether who takes the frames has use for it.
         """
         self.config = config
         self.counters = Counters()
@@ -104,7 +105,8 @@ class Camera:
         self._fast = config.playback == "fast" and not self._live
         self._machine = StateMachine(clock.now())
         self._pictures = PictureWatch(config.frozen_seconds, config.black_seconds)
-        self._resampler = Resampler(window.frame_interval, window.max_gap)
+        # Asked, not counted here: a grid of the camera's own would be out of step with that of the window.
+        self._is_due = is_due
         self._backoff = Backoff()
         self._arrivals: deque[float] = deque()
         self._slot: Frame | None = None
@@ -164,6 +166,15 @@ class Camera:
                 return
             reason = None if warm else self._why_cold()
             changed = self._machine.to(State.RUNNING if warm else State.COLD, reason, self._clock.now())
+        if changed:
+            self._tell()
+
+    def failed(self) -> None:
+        """A frame of it could not be scored."""
+        with self._condition:
+            if self._machine.current.state not in (State.COLD, State.RUNNING):
+                return
+            changed = self._machine.to(State.COLD, "frames cannot be scored; see the log", self._clock.now())
         if changed:
             self._tell()
 
@@ -307,7 +318,7 @@ class Camera:
             while now - self._arrivals[0] > _FPS_SECONDS:
                 self._arrivals.popleft()
             changed = self._follow(fault, now)
-            due = fault is None and self._resampler.push(frame.time) != 0
+            due = fault is None and self._is_due(frame.time)
             if due:
                 # A file that is played as fast as it goes waits for its frames to be taken.
                 while self._fast and self._slot is not None and not reader.abandoned:

@@ -82,10 +82,10 @@ class Lane:
         self.model = model
         self.frame_size = (0, 0)
         self.scored = 0
+        self.failures = 0
         self.latest: Snapshot | None = None
         self.last_alert: tuple[str | None, Snapshot | None] = (None, None)
         self.footage = Footage(footage_seconds)
-        self.camera = Camera(config, self.manifest.window, clock, ready, lambda _: changed(self))
         self._clock = clock
         self._emit = emit
         self._picture = picture
@@ -93,6 +93,7 @@ class Lane:
         armed = config.armed if settings.armed is None else settings.armed
         # Disarmed, and killed before the end of its episodes was kept: they are not followed any more.
         self._judge = FrameJudge(model, config, open_episodes if armed else (), armed=armed)
+        self.camera = Camera(config, self.manifest.window, clock, ready, lambda _: changed(self), self._judge.is_due)
         if settings.thresholds:
             self._judge.set_thresholds({**self._judge.thresholds, **settings.thresholds})
 
@@ -124,13 +125,24 @@ class Lane:
         with self._lock:
             decision, events = self._judge.push(frame.image, frame.time)
             self.frame_size = (frame.image.shape[1], frame.image.shape[0])
-            warm = decision is not None and decision.warm
-            self.latest = self._judge.snapshot() if warm else None
+            if decision is None:
+                return None  # Not due: it says nothing of the window.
+            self.latest = self._judge.snapshot() if decision.warm else None
             self._emit_all(events)
         self.scored += 1
-        self.camera.scored(warm)
+        self.camera.scored(decision.warm)
         self._picture(self, frame)
         return decision
+
+    def failed(self) -> None:
+        """A frame could not be scored: count it, and let the camera's state say so."""
+        self.failures += 1
+        self.camera.failed()
+
+    def retire(self) -> tuple[Episode, ...]:
+        """Follow the open episodes no longer, for the lane that comes in the place of this one."""
+        with self._lock:
+            return self._judge.retire()
 
     def tick(self) -> None:
         """Let time pass: episodes whose signal is lost are cleared."""

@@ -80,7 +80,10 @@ class Scoring:
         for lane in self._lanes:
             with self._turn:
                 done = self._guarded(lane, partial(self._advance, lane)) if lane in self._lanes else False
+            if done is None:
+                lane.failed()
             if done:
+                self._troubles.pop(lane.name, None)
                 found, self._beat = True, time.monotonic()
             failed |= done is None
         if found or failed:

@@ -23,6 +23,7 @@ class Camera:
         self.frames = frames
         self.scored = 0
         self.ticks = 0
+        self.failures = 0
         self.fault: Exception | None = None
         self.seconds = 0.0
         self.order: list[str] = []
@@ -37,6 +38,10 @@ class Camera:
             raise self.fault
         self.scored += 1
         self.order.append(self.name)
+
+    def failed(self) -> None:
+        """A frame could not be scored."""
+        self.failures += 1
 
     def tick(self) -> None:
         """Time passes."""
@@ -74,6 +79,7 @@ def test_a_camera_whose_frames_fail_is_told_of_once_and_holds_up_no_other(
     serve(scoring, bad, good)
     until(lambda: good.scored == 50 and bad.frames == 0)
     assert caplog.text.count("a frame could not be scored") == 1
+    assert bad.failures == 50
     assert scoring.stuck_seconds < 5
 
 
