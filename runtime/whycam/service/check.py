@@ -11,6 +11,7 @@ from whycam.config.secrets import broker_password, camera_url
 from whycam.detect.sessions import feature_file
 from whycam.errors import ConfigError, InputError, WhycamError
 from whycam.explain.target import contrast
+from whycam.sources.network import without_credentials
 
 
 def check_config(path: Path, config: Config) -> list[str]:
@@ -53,4 +54,5 @@ def _camera(camera: Camera, against: str) -> str:
     zones = f", {len(camera.zones)} zones" if camera.zones else ""
     armed = "" if camera.armed else ", not armed"
     model = f"{manifest.name} {manifest.version} {camera.precision}"
-    return f"camera {camera.name}: {camera.source}, {model}: {watched}{zones}{armed}"
+    source = without_credentials(camera.source)
+    return f"camera {camera.name}: {source}, {model}: {watched}{zones}{armed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from uuid import UUID
 
 from uuid6 import uuid7
 
@@ -69,7 +70,7 @@ class Composer:
             duration_seconds=round(max(end - episode.onset, 0.0), 3),
             reason=event.reason,
             explanation=summary,
-            evidence=None if self._store is None else str(self._store.path_of(camera, episode.id, episode.onset)),
+            evidence=None if self._store is None else str(self._store.path_of(camera, episode.id, _born(episode.id))),
         )
 
     def on_wall(self, episodes: Sequence[Episode]) -> tuple[Episode, ...]:
@@ -236,6 +237,11 @@ def picture_of(lane: Lane, made: Explanation, index: int | None = None) -> bytes
     if not done:
         raise RuntimeError("OpenCV cannot encode JPEG")
     return bytes(jpeg)
+
+
+def _born(episode: str) -> float:
+    """When an id was made, seconds since the epoch: the same for all messages of an episode, whatever clock was set."""
+    return (UUID(episode).int >> 80) / 1000
 
 
 def _most_relevant(made: Explanation) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class CameraFigures:
     scored: int
     reconnects: int
     abandoned: int
+    failures: int
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class _Now(Collector):
             ("dropped", "Due frames that were replaced by newer ones before being scored."),
             ("scored", "Frames scored."),
             ("reconnects", "How often the source was opened again."),
+            ("failures", "Frames that could not be scored."),
             ("abandoned", "Reads that hung and were left to themselves."),
         ):
             family = CounterMetricFamily(f"whycam_camera_{key}", text, labels=["camera"])
@@ -202,7 +205,13 @@ class Endpoint:
             return [json.dumps({"healthy": healthy, **told}).encode() + b"\n"]
 
         try:
-            self._server = make_server(settings.host, settings.port, answer, server_class=_Server, handler_class=_Quiet)
+            self._server = make_server(
+                settings.host,
+                settings.port,
+                answer,
+                server_class=_Server6 if ":" in settings.host else _Server,
+                handler_class=_Quiet,
+            )
         except OSError as error:
             raise InputError(
                 f"metrics: {settings.host}:{settings.port} cannot be listened on ({error.strerror}); "
@@ -221,6 +230,10 @@ class Endpoint:
 
 class _Server(WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):

@@ -180,10 +180,12 @@ class Reporter:
                 while len(self._late) > self.alerts.capacity:
                     self._late.popitem(last=False)
             lane.restate(event.episode.id, "explanation")
-        picture = picture_of(lane, explanation)
-        message = heatmap_message(topics, lane.name, event.episode.id, picture, self._composer.time())
-        self._outbox.accept(lane.name, [Outgoing("heatmap", message)])
-        self._prove(_Proof(lane, payload, explanation))
+        try:
+            picture = picture_of(lane, explanation)
+            message = heatmap_message(topics, lane.name, event.episode.id, picture, self._composer.time())
+            self._outbox.accept(lane.name, [Outgoing("heatmap", message)])
+        finally:
+            self._prove(_Proof(lane, payload, explanation))
 
     def _prove(self, proof: _Proof) -> None:
         if self._store is not None and not self.evidence.offer(proof):

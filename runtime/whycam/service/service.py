@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
 import signal
@@ -9,9 +10,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import whycam
 from whycam.alerts.episodes import Reason, cleared
@@ -68,6 +69,8 @@ _STUCK_SECONDS = 20.0
 """Scoring that has finished nothing for so long hangs."""
 _RETENTION_SECONDS = 600.0
 _STATE_SECONDS = 30.0
+_RETRY_SECONDS = 30.0
+"""Between two attempts at a camera whose bundle does not load."""
 _FIXED = ("device", "state_directory", "outbox", "evidence", "explain", "metrics")
 """What a reload does not change."""
 
@@ -78,10 +81,15 @@ class Service:
     def __init__(self, path: Path, config: Config) -> None:
         """The service of `config`, read from `path`; raises WhycamError where it cannot begin with that."""
         self._path = path
+        self._signals = threading.Event()
+        self._stop_wanted = self._reload_wanted = False
+        # Before the models are loaded, which takes a while: the default is to die of it.
+        signal.signal(signal.SIGHUP, self._on_signal)
         self._began = time.monotonic()
         self.config = config
         self._state = self.config.state
         _make_folder(self._state)
+        self._lock = _lock_folder(self._state)
         self._clock = Clock()
         self._metrics = Metrics()
         self._models: dict[tuple[Path, str, tuple[str, ...] | None], Model] = {}
@@ -100,8 +108,6 @@ class Service:
         self._lanes: dict[str, Lane] = {}
         self._broken: dict[str, tuple[CameraConfig, str, float]] = {}
         self._score_said: dict[str, float] = {}
-        self._signals = threading.Event()
-        self._stop_wanted = self._reload_wanted = False
         self._open_lanes(self.config.cameras, {})
         if not self._lanes:
             raise InputError(next(iter(self._broken.values()))[1])
@@ -157,6 +163,8 @@ class Service:
                 self._metrics.clock_jump()
             if every(_STATE_SECONDS, "state"):
                 self._say_states()
+            if self._broken and every(_RETRY_SECONDS, "broken"):
+                self._retry_broken()
             if every(self.config.broker.telemetry_seconds, "telemetry"):
                 self._client.publish(telemetry_message(self._topics, self._telemetry()))
             if self._store is not None and every(_RETENTION_SECONDS, "retention"):
@@ -197,9 +205,7 @@ class Service:
                     camera,
                     model,
                     settings,
-                    before.open_episodes
-                    if before
-                    else carried_on(self._outbox.open_episodes(camera.name), self._clock),
+                    before.retire() if before else carried_on(self._outbox.open_episodes(camera.name), self._clock),
                     self._clock,
                     footage_seconds=self.config.evidence.clip_seconds if self._store is not None else 0,
                     ready=self._scoring.wake,
@@ -207,8 +213,11 @@ class Service:
                     emit=self._reporter.alerts.put,
                     picture=self._keep_picture,
                 )
-            except WhycamError as error:
-                log.error("camera '%s' is left out: %s", camera.name, error, extra={"camera": camera.name})
+            except Exception as error:
+                if not isinstance(error, WhycamError):
+                    log.exception("camera '%s' could not be set up", camera.name, extra={"camera": camera.name})
+                if camera.name not in self._broken or self._broken[camera.name][1] != str(error):
+                    log.error("camera '%s' is left out: %s", camera.name, error, extra={"camera": camera.name})
                 self._broken[camera.name] = (camera, str(error), self._clock.now())
                 continue
             self._broken.pop(camera.name, None)
@@ -228,16 +237,28 @@ class Service:
             if orphans:
                 self._reporter.forget(name, orphans, [one for one in episodes if one.id in followed])
 
+    def _retry_broken(self) -> None:
+        """Try the cameras again that were left out: a disk with their bundle may be there by now."""
+        cameras = [camera for camera, _, _ in self._broken.values()]
+        self._open_lanes(cameras, {})
+        new = [self._lanes[camera.name] for camera in cameras if camera.name in self._lanes]
+        self._scoring.serve(tuple(self._lanes.values()))
+        for lane in new:
+            log.info("set up after all", extra={"camera": lane.name})
+            lane.camera.start()
+
     def _model(self, camera: CameraConfig) -> Model:
         key = (camera.bundle, camera.precision, camera.providers)
         if key not in self._models:
             systemd.status(f"loading {camera.bundle.name}")
             # In a thread: an engine may be built for minutes, and systemd waits no longer than it is told to.
-            with ThreadPoolExecutor(1, "loading") as pool:
-                loading = pool.submit(_load_model, camera)
-                while not wait((loading,), _beat_seconds()).done:
-                    systemd.extend_timeout(60)
-                    self._feed_watchdog()
+            loading = Future[Model]()
+            threading.Thread(target=_load_model, args=(camera, loading), name="loading", daemon=True).start()
+            while not wait((loading,), _beat_seconds()).done:
+                if self._stop_wanted:
+                    raise InputError("not loaded: the service is stopping")
+                systemd.extend_timeout(60)
+                self._feed_watchdog()
             self._models[key] = loading.result()
         return self._models[key]
 
@@ -269,8 +290,12 @@ class Service:
         self._reporter.alerts.idle(STOP_SECONDS)
         for name in set(self._broken) - set(wanted):
             del self._broken[name]
-        reconnect = config.broker != self.config.broker
-        self.config = config.model_copy(update={name: getattr(self.config, name) for name in _FIXED})
+        # Topics are in every payload, command and entity: another root is another device.
+        broker = config.broker.model_copy(update={"root": self.config.broker.root})
+        reconnect = broker != self.config.broker
+        self.config = config.model_copy(
+            update={**{name: getattr(self.config, name) for name in _FIXED}, "broker": broker}
+        )
         self._models = {
             key: model
             for key, model in self._models.items()
@@ -297,6 +322,8 @@ class Service:
         systemd.ready(self._status())
 
     def _check_reload(self, config: Config) -> None:
+        if config.broker.root != self.config.broker.root:
+            log.warning("'broker.root' has changed: it holds after a restart")
         for name in _FIXED:
             if getattr(config, name) != getattr(self.config, name):
                 log.warning("'%s' has changed: it holds after a restart, cameras and broker are reloaded now", name)
@@ -453,10 +480,11 @@ class Service:
                     scored=lane.scored,
                     reconnects=max(0, lane.camera.counters.opened - 1),
                     abandoned=lane.camera.counters.abandoned,
+                    failures=lane.failures,
                 )
                 for name, lane in tuple(self._lanes.items())
             }
-            | dict.fromkeys(tuple(self._broken), CameraFigures("failed", 0.0, 0, 0, 0, 0, 0)),
+            | dict.fromkeys(tuple(self._broken), CameraFigures("failed", 0.0, 0, 0, 0, 0, 0, 0)),
             queues={
                 worker.name: QueueFigures(worker.waiting, worker.capacity, worker.refused) for worker in self._workers
             },
@@ -520,10 +548,30 @@ def _beat_seconds() -> float:
     return min(systemd.watchdog_seconds() or 2.0, 2.0) / 2
 
 
-def _load_model(camera: CameraConfig) -> Model:
-    model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers)
-    model.open_explainer()
-    return model
+def _load_model(camera: CameraConfig, loaded: Future[Model]) -> None:
+    try:
+        model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers)
+        model.open_explainer()
+    except BaseException as error:
+        loaded.set_exception(error)
+    else:
+        loaded.set_result(model)
+
+
+def _lock_folder(folder: Path) -> IO[bytes] | None:
+    """Hold the folder for this process: two services with one outbox would send everything twice."""
+    try:
+        file = (folder / "lock").open("wb")
+    except OSError:
+        return None  # a disk that takes nothing is told of, and lived with, elsewhere
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(f"{folder}: another whycam runs on it; stop that, or set another state_directory") from None
+    except OSError:
+        pass
+    return file
 
 
 def _make_folder(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
@@ -20,6 +22,10 @@ READ_SECONDS = 10.0
 # TCP: UDP loses packets, and a lost packet smears the picture until the next key frame. No probing for the frame rate:
 # FFmpeg would take 20 frames for it, seconds at each opening, and frames have the times of their arrival.
 _OPTIONS = ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
+
+
+_users = 0
+_users_lock = threading.Lock()
 
 
 def open_network(url: str, timeout_seconds: float | None = None) -> Generator[Frame, None, None]:
@@ -54,6 +60,8 @@ def without_credentials(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     # The last @ counts, wherever it stands: a password may hold unescaped @, / and ?.
     rest = rest.rpartition("@")[2]
+    # Some cameras take them in the path: /user=me_password=secret_channel=1
+    rest = re.sub(r"(?i)\b(\w*(?:user|login|pass|pwd|token)\w*?=)[^/&?#]*", r"\1***", rest)
     for mark in "?#":
         rest = rest.partition(mark)[0]
     return f"{scheme}{separator}{rest}"
@@ -61,11 +69,15 @@ def without_credentials(url: str) -> str:
 
 @contextmanager
 def _default_setting(variable: str, value: str) -> Iterator[None]:
-    if variable in os.environ:
-        yield
-        return
-    os.environ[variable] = value
+    # Cameras are opened in threads of their own: the first to come sets it, the last to go takes it back.
+    global _users
+    with _users_lock:
+        _users += 1
+        ours = os.environ.setdefault(variable, value) == value
     try:
         yield
     finally:
-        del os.environ[variable]
+        with _users_lock:
+            _users -= 1
+            if _users == 0 and ours:
+                os.environ.pop(variable, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections import OrderedDict, deque
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 _ALERTS = 12
+_DRAW_SECONDS = 0.25
 _NOTES = 4
 _CAMERAS = 256
 _STYLES = {"raised": "bold red", "updated": "yellow", "cleared": "green"}
@@ -63,6 +65,7 @@ class TableView(logging.Handler):
         self._alerts: deque[AlertPayload] = deque(maxlen=_ALERTS)
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._problem: str | None = "connecting"
+        self._drawn = 0.0
         self._live = Live(console=Console(), auto_refresh=False, transient=False)
 
     def __enter__(self) -> TableView:
@@ -70,6 +73,7 @@ class TableView(logging.Handler):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._live.update(self._page(), refresh=True)
         self._live.stop()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -91,8 +95,11 @@ class TableView(logging.Handler):
             self._alerts.appendleft(event.alert)
 
     def refresh(self, problem: str | None) -> None:
-        """Draw."""
-        self._problem = problem
+        """Draw, a few times a second at most: drawing must not keep messages waiting."""
+        now = time.monotonic()
+        if problem == self._problem and now - self._drawn < _DRAW_SECONDS:
+            return
+        self._problem, self._drawn = problem, now
         self._live.update(self._page(), refresh=True)
 
     def _page(self) -> Group:

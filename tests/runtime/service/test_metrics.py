@@ -35,7 +35,7 @@ class Device:
     def figures(self) -> Figures:
         """What /metrics looks up."""
         return Figures(
-            {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1)},
+            {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1, 0)},
             {"alerts": QueueFigures(1, 256, 4)},
             OutboxStats(5, 1234, 6.5, {"heatmap": 7}, 8, None),
             connected=True,
