@@ -94,3 +94,13 @@ def test_any_order_of_times_gives_an_answer(times: list[float], max_gap: float) 
     answers = slots(times, 0.1, max_gap)
 
     assert all(answer == COLD or 0 <= answer <= max_gap / 0.1 + 2 for answer in answers)
+
+
+@pytest.mark.parametrize("fps", [7, 10, 12.5, 25, 30])
+def test_asking_whether_a_frame_is_due_says_what_pushing_does(fps: float) -> None:
+    resampler = Resampler(0.1, 1.0)
+    for number in range(200):
+        time = 5 + number / fps + (2.0 if number > 100 else 0.0)
+        due = resampler.is_due(time)
+        assert due == resampler.is_due(time)
+        assert due == (resampler.push(time) != 0)

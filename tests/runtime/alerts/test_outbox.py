@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from tests.chaos.small_disk import can_mount, fill, tmpfs
+from whycam.alerts import outbox as outbox_module
 from whycam.alerts.episodes import Episode
 from whycam.alerts.outbox import Kind, Outbox, Outgoing
 from whycam.mqtt.message import Message
@@ -453,6 +454,7 @@ def test_a_read_only_disk_is_outlived(small: Path) -> None:
 WORK = """
 import sys
 from pathlib import Path
+from whycam.alerts import outbox as outbox_module
 from whycam.alerts.outbox import Outbox, Outgoing
 from whycam.mqtt.message import Message
 
@@ -667,3 +669,22 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
 
 OutboxAgainstAModel.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestOutboxAgainstAModel = OutboxAgainstAModel.TestCase
+
+
+def test_a_file_that_was_out_of_reach_is_opened_without_waiting_for_the_next_alert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "_RETRY_SECONDS", 0.0)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    before = Outbox(folder / "outbox.db", 1 << 24, 86400)
+    before.accept("gate", [Outgoing("alert", Message("a", b"%d" % number)) for number in range(5)])
+    before.close()
+    folder.rename(tmp_path / "away")
+    box = Outbox(folder / "outbox.db", 1 << 24, 86400)
+    assert box.pending(10) == []
+    assert box.stats().problem
+    (tmp_path / "away").rename(folder)
+    assert [row.message.payload for row in box.pending(10)] == [b"0", b"1", b"2", b"3", b"4"]
+    assert box.stats().problem is None
+    box.close()

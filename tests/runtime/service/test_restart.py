@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from tests.runtime import tiny_bundle
+from tests.runtime.mqtt.collector import until
 from tests.runtime.service.running import DEVICE, Running
 from whycam.alerts.episodes import Episode
 from whycam.service.clock import Clock
@@ -80,3 +87,38 @@ def test_an_episode_of_a_camera_that_was_disarmed_is_cleared(tmp_path: Path) -> 
         start = len(running.subscriber.arrivals)
         running.service.release()
         assert running.alert("cleared", start, id=raised["id"]).body["reason"] == "disarmed"
+
+
+def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> None:
+    with Running(tmp_path) as running:
+        words = [sys.executable, "-m", "whycam", "run", "-c", str(running.config)]
+        second = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert second.returncode == 2
+        assert f"{running.state}: another whycam runs on it" in second.stderr
+
+
+def test_a_camera_whose_bundle_comes_later_is_set_up_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tiny_bundle.build(tmp_path / "later.whycam")
+    hidden = bundle.rename(tmp_path / "hidden")
+    # As `whycam run`, with less patience.
+    code = "from whycam.service import service; service._RETRY_SECONDS = 0.5; from whycam.commands import main; main()"
+    with Running(tmp_path, cameras=[{}, {"name": "yard", "bundle": str(bundle)}], start=False) as running:
+        running.service._command = [sys.executable, "-c", code, "run", "-c", str(running.config)]
+        running.service.start()
+        assert "no such bundle" in running.told("yard/state", state="failed").body["reason"]
+        hidden.rename(bundle)
+        running.told("yard/state", state="running")
+        running.alert("raised", camera="yard")
+
+
+def test_a_root_that_changes_waits_for_a_restart(tmp_path: Path) -> None:
+    with Running(tmp_path) as running:
+        running.configure([{}], broker={"root": "elsewhere"})
+        running.service.signal(signal.SIGHUP)
+        until(lambda: "'broker.root' has changed" in running.service.log)
+        until(lambda: "reloaded: 1 cameras" in running.service.log)
+        start = len(running.subscriber.arrivals)
+        running.told("gate/score", start)
+        running.alert("raised", start)
