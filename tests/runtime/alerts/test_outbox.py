@@ -454,7 +454,6 @@ def test_a_read_only_disk_is_outlived(small: Path) -> None:
 WORK = """
 import sys
 from pathlib import Path
-from whycam.alerts import outbox as outbox_module
 from whycam.alerts.outbox import Outbox, Outgoing
 from whycam.mqtt.message import Message
 
