@@ -30,7 +30,7 @@ _VALUES = st.recursive(
     max_leaves=8,
 )
 _KEYS = st.sampled_from(
-    ["armed", "thresholds", "request_id", "window", "label", "method", "against", "heatmaps", "Armed", "__class__", ""]
+    ["armed", "thresholds", "request_id", "window", "label", "method", "versus", "heatmaps", "Armed", "__class__", ""]
 )
 _NEARLY = st.dictionaries(_KEYS | st.text(max_size=8), _VALUES, min_size=1, max_size=4)
 _THRESHOLDS = st.dictionaries(
@@ -57,7 +57,7 @@ _NASTY = st.sampled_from(
         b'{"request_id": "\\ud800", "armed": 1}',
         b'{"method": "../../etc/passwd"}',
         b'{"label": "theft"}',
-        b'{"label": "fight", "against": "theft"}',
+        b'{"label": "fight", "versus": "theft"}',
         b'{"armed": false, "request_id": "' + b"x" * 20_000 + b'"}',
         b"\xff\xfe\xfd" * 50,
         b"x" * 300_000,

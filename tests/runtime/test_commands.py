@@ -205,7 +205,7 @@ def test_explain_saves_arrays(whycam: Run, bundle: Path, video: Path, tmp_path: 
         assert why["times"] == pytest.approx([0.8, 0.9, 1.0, 1.1], abs=1e-3)
         assert why["relevance"][:2] == pytest.approx([0, 0], abs=0.02), "the fire began at 1.0 s"
         assert why["relevance"][2:] == pytest.approx([1 / 3, 2 / 3], abs=0.03), "and what is older counts half"
-        assert (str(why["label"]), str(why["method"]), str(why["against"])) == ("fire", "layer-cam", "normal")
+        assert (str(why["label"]), str(why["method"]), str(why["versus"])) == ("fire", "layercam", "normal")
         assert list(why["classes"]) == ["normal", "fight", "fire"]
         assert why["scores"].argmax() == 2
 
@@ -221,18 +221,18 @@ def test_explain_agrees_with_score(whycam: Run, bundle: Path, video: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("choice", "label", "against"), [("none", "fire", "none"), ("fight", "fire", "fight"), ("normal", "normal", "none")]
+    ("choice", "label", "versus"), [("none", "fire", "none"), ("fight", "fire", "fight"), ("normal", "normal", "none")]
 )
 def test_the_contrast_may_be_chosen(
-    whycam: Run, bundle: Path, video: Path, tmp_path: Path, choice: str, label: str, against: str
+    whycam: Run, bundle: Path, video: Path, tmp_path: Path, choice: str, label: str, versus: str
 ) -> None:
     result = whycam(
-        *("explain", video, "-b", bundle, "--at", 1.5, "--label", label, "--against", choice, "-o", "why.npz")
+        *("explain", video, "-b", bundle, "--at", 1.5, "--label", label, "--versus", choice, "-o", "why.npz")
     )
 
     assert result.returncode == 0, result.stderr
     with np.load(tmp_path / "why.npz") as why:
-        assert (str(why["label"]), str(why["against"])) == (label, against)
+        assert (str(why["label"]), str(why["versus"])) == (label, versus)
 
 
 @pytest.mark.parametrize(
@@ -241,8 +241,8 @@ def test_the_contrast_may_be_chosen(
         (["--at", "0.1"], "no full window ends at 0.1 s: choose from 0.3 to 1.9 s"),
         (["--at", "60"], "no full window ends at 60 s: choose from 0.3 to 1.9 s"),
         (["--at", "1", "--label", "flood"], "class 'flood': the model knows normal, fight, fire"),
-        (["--at", "1", "--against", "flood", "--label", "fire"], "class 'flood'"),
-        (["--at", "1", "--method", "magic"], "method 'magic': there are grad-cam, hirescam, layer-cam"),
+        (["--at", "1", "--versus", "flood", "--label", "fire"], "class 'flood'"),
+        (["--at", "1", "--method", "magic"], "method 'magic': there are grad-cam, hirescam, layercam"),
         (["--at", "1", "--precision", "int8"], "precision 'int8': bundle 'colours' has fp32"),
         (["--at", "1", "--provider", "quantum"], "execution provider 'quantum'"),
         (["--at", "1", "-o", "why.gif"], "name it .png or .npz"),

@@ -33,35 +33,35 @@ def detector(built_bundle: Path, frames: Frames) -> Detector:
     return detector
 
 
-def target(label: str, against: str | None) -> NDArray[np.float32]:
+def target(label: str, versus: str | None) -> NDArray[np.float32]:
     weights = np.zeros(len(CLASSES), dtype=np.float32)
     weights[CLASSES.index(label)] = 1
-    if against:
-        weights[CLASSES.index(against)] = -1
+    if versus:
+        weights[CLASSES.index(versus)] = -1
     return weights
 
 
-def expected_maps(frames: Frames, method: str, label: str, against: str | None) -> NDArray[np.float32]:
-    maps, gradient = Expected(frames).maps, Expected(frames).map_gradient(target(label, against))
+def expected_maps(frames: Frames, method: str, label: str, versus: str | None) -> NDArray[np.float32]:
+    maps, gradient = Expected(frames).maps, Expected(frames).map_gradient(target(label, versus))
     weighed = {
         "grad-cam": gradient.mean(axis=(2, 3), keepdims=True) * maps,
         "hirescam": gradient * maps,
-        "layer-cam": np.maximum(gradient, 0) * maps,
+        "layercam": np.maximum(gradient, 0) * maps,
     }[method]
     return np.maximum(weighed.sum(axis=1), 0)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("label", "against"), [("fire", None), ("fire", "normal"), ("normal", "fight")])
+@pytest.mark.parametrize(("label", "versus"), [("fire", None), ("fire", "normal"), ("normal", "fight")])
 def test_heat_maps_follow_the_papers_equations(
-    detector: Detector, frames: Frames, method: str, label: str, against: str | None
+    detector: Detector, frames: Frames, method: str, label: str, versus: str | None
 ) -> None:
-    explanation = detector.explain(method, label, against)
+    explanation = detector.explain(method, label, versus)
 
-    np.testing.assert_allclose(explanation.heatmaps, expected_maps(frames, method, label, against), atol=1e-6)
+    np.testing.assert_allclose(explanation.heatmaps, expected_maps(frames, method, label, versus), atol=1e-6)
     assert explanation.heatmaps.shape == (T, MAP, MAP)
     assert explanation.heatmaps.dtype == np.float32
-    assert (explanation.label, explanation.method, explanation.against) == (label, method, against)
+    assert (explanation.label, explanation.method, explanation.versus) == (label, method, versus)
 
 
 def test_relevance_is_each_frames_share_of_gradient_times_features(detector: Detector, frames: Frames) -> None:
@@ -80,7 +80,7 @@ def test_relevance_is_zero_where_no_frame_speaks_for_the_class(built_bundle: Pat
     for _ in range(T):
         detector.push(np.full((SIZE, SIZE, 3), (0, 255, 0), dtype=np.uint8))
 
-    explanation = detector.explain("layer-cam", "fire")
+    explanation = detector.explain("layercam", "fire")
 
     assert (WEIGHTS[CLASSES.index("fire")] @ [0, 1, 0]) < 0
     assert not explanation.relevance.any()
@@ -105,9 +105,9 @@ def test_the_class_decided_is_explained_by_default(built_bundle: Path) -> None:
 
 
 def test_the_newest_frame_alone_has_the_last_heat_map(detector: Detector) -> None:
-    whole = detector.explain("layer-cam", "fire", "normal").heatmaps[-1]
+    whole = detector.explain("layercam", "fire", "normal").heatmaps[-1]
 
-    np.testing.assert_allclose(detector.explain_newest("layer-cam", "fire", "normal"), whole, atol=1e-7)
+    np.testing.assert_allclose(detector.explain_newest("layercam", "fire", "normal"), whole, atol=1e-7)
 
 
 def test_an_explanation_changes_no_decision(built_bundle: Path, frames: Frames) -> None:
@@ -141,10 +141,10 @@ def test_after_a_gap_there_is_nothing_to_explain(built_bundle: Path, frames: Fra
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "magic"}, "method 'magic': there are grad-cam, hirescam, layer-cam"),
+        ({"method": "magic"}, "method 'magic': there are grad-cam, hirescam, layercam"),
         ({"label": "flood"}, "class 'flood': the model knows normal, fight, fire"),
-        ({"against": "flood"}, "class 'flood': the model knows normal, fight, fire"),
-        ({"label": "fire", "against": "fire"}, "class 'fire' cannot be explained against itself"),
+        ({"versus": "flood"}, "class 'flood': the model knows normal, fight, fire"),
+        ({"label": "fire", "versus": "fire"}, "class 'fire' cannot be explained against itself"),
     ],
 )
 def test_a_question_about_what_does_not_exist_names_what_does(

@@ -44,7 +44,7 @@ port = {port}
 score_seconds = 0.1
 
 [explain]
-method = "layer-cam"
+method = "layercam"
 
 [metrics]
 port = 0

@@ -24,7 +24,7 @@ from whycam_export.demo.measure import (
     pointing,
     true_label,
 )
-from whycam_export.demo.watch import AGAINST, METHOD, OTHER_WAYS, Watched
+from whycam_export.demo.watch import METHOD, OTHER_WAYS, VERSUS, Watched
 
 SCHEMA = "whycam.demo/1"
 
@@ -34,7 +34,7 @@ class Way:
     """A way of explaining, and how well it points."""
 
     method: str
-    against: str | None
+    versus: str | None
     pointing: Pointing
 
 
@@ -117,8 +117,7 @@ class Report:
             "frames_explained": self.pointing.frames,
             "peak_on_anomaly_by_class": {name: value.rate for name, value in self.by_class.items()},
             "ways": [
-                {"method": way.method, "against": way.against, "peak_on_anomaly": way.pointing.rate}
-                for way in self.ways
+                {"method": way.method, "versus": way.versus, "peak_on_anomaly": way.pointing.rate} for way in self.ways
             ],
             "live": self.live.as_dict() if isinstance(self.live, Received) else self.live,
             "seconds": {name: round(seconds, 1) for name, seconds in self.stages},
@@ -146,10 +145,10 @@ def measure(watched: Sequence[Watched], bundle: Path, stages: Sequence[tuple[str
     window = manifest.window
     judged = [(clip.truth, clip.decisions) for clip in watched]
     clips = tuple(_clip(clip, manifest) for clip in watched)
-    ways = [Way(METHOD, AGAINST, _sum(clip.pointing for clip in clips))]
-    for index, (method, against) in enumerate(OTHER_WAYS):
+    ways = [Way(METHOD, VERSUS, _sum(clip.pointing for clip in clips))]
+    for index, (method, versus) in enumerate(OTHER_WAYS):
         beside = (pointing(clip.truth, reason.others[index]) for clip in watched for reason in clip.reasons)
-        ways.append(Way(method, against, _sum(beside)))
+        ways.append(Way(method, versus, _sum(beside)))
     return Report(
         manifest,
         confusion(judged, manifest.classes, window.frames, window.frame_interval),

@@ -18,10 +18,10 @@ from whycam.pictures.figure import draw_explanation
 from whycam.pictures.record import Record
 from whycam_export.demo.footage import Truth, read_truth
 
-METHOD = "layer-cam"
-AGAINST = "normal"
+METHOD = "layercam"
+VERSUS = "normal"
 
-OTHER_WAYS: tuple[tuple[str, str | None], ...] = (("grad-cam", None), ("layer-cam", None))
+OTHER_WAYS: tuple[tuple[str, str | None], ...] = (("grad-cam", None), ("layercam", None))
 """Methods and contrasts that are measured beside, on the same windows: the paper's, and ours without the contrast."""
 
 _OUTLINE = (120, 255, 60)
@@ -83,15 +83,15 @@ def watch(bundle: Path, clip: Path, folder: Path, filmed: bool = True) -> Watche
                 label = alerting(decision.scores, manifest.thresholds)[0] if decision.alert else None
                 since += 1
                 if label is not None:
-                    against = contrast(manifest, label, AGAINST)
+                    versus = contrast(manifest, label, VERSUS)
                     raised = label != alerted
                     if raised or since == manifest.window.frames:
                         since = 0
-                        why = detector.explain(METHOD, label, against)
+                        why = detector.explain(METHOD, label, versus)
                         others = tuple(detector.explain(method, label, other) for method, other in OTHER_WAYS)
                         reasons.append(Reason(why, decision.scores[label], raised, others))
                     if record is not None:
-                        heat = detector.explain_newest(METHOD, label, against)
+                        heat = detector.explain_newest(METHOD, label, versus)
                 alerted = label
             if record is not None:
                 record.add(Frame(frame.image, frame.time), decision, heat)
@@ -116,7 +116,7 @@ def _save(reasons: list[Reason], path: Path) -> None:
         labels=np.array([reason.explanation.label for reason in reasons]),
         raised=np.array([reason.raised for reason in reasons]),
         method=np.array(METHOD),
-        against=np.array(AGAINST),
+        versus=np.array(VERSUS),
     )
 
 

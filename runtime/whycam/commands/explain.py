@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whycam.commands.options import AgainstOption, BundleOption, MethodOption, PrecisionOption, ProviderOption
+from whycam.commands.options import BundleOption, MethodOption, PrecisionOption, ProviderOption, VersusOption
 from whycam.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ def explain(
     label: Annotated[
         str | None, typer.Option("--label", help="The class to explain; by default the one decided.")
     ] = None,
-    against: AgainstOption = "normal",
-    method: MethodOption = "layer-cam",
+    versus: VersusOption = "normal",
+    method: MethodOption = "layercam",
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
 ) -> None:
     """Show where, and in which frames, the model saw what it decided at one moment of a VIDEO.
 
     The picture shows the window's frames under heat maps on one scale, and each frame's relevance below. The .npz holds
-    heatmaps, relevance, times, frames, scores, classes, label, method and against.
+    heatmaps, relevance, times, frames, scores, classes, label, method and versus.
     """
     if not (math.isfinite(at) and at >= 0):
         raise InputError(f"--at {at}: must be seconds from the start of the video")
@@ -61,7 +61,7 @@ def explain(
     detector = load(bundle, precision, provider)
     manifest = detector.manifest
     if label is not None:
-        target_vector(manifest.classes, label, contrast(manifest, label, against))
+        target_vector(manifest.classes, label, contrast(manifest, label, versus))
 
     frames = tracked(open_source(video), "reading", announcement(video).frames)
     window = window_at(frames, manifest.window, at)
@@ -71,7 +71,7 @@ def explain(
     label = label or decision.label
     assert label is not None
     explanation = dataclasses.replace(
-        detector.explain(method, label, contrast(manifest, label, against)),
+        detector.explain(method, label, contrast(manifest, label, versus)),
         times=np.array([frame.time for frame in window]),
     )
 
@@ -103,5 +103,5 @@ def _save_arrays(explanation: Explanation, scores: dict[str, float], path: Path)
         classes=np.array(list(scores)),
         label=np.array(explanation.label),
         method=np.array(explanation.method),
-        against=np.array(explanation.against or "none"),
+        versus=np.array(explanation.versus or "none"),
     )

@@ -15,10 +15,10 @@ ProviderOption = Annotated[
     list[str] | None,
     typer.Option("--provider", help="cpu, cuda or tensorrt; may be repeated, in order of preference."),
 ]
-MethodOption = Annotated[str, typer.Option("--method", help="grad-cam, hirescam or layer-cam.")]
-AgainstOption = Annotated[
+MethodOption = Annotated[str, typer.Option("--method", help="grad-cam, hirescam or layercam.")]
+VersusOption = Annotated[
     str,
     typer.Option(
-        "--against", help="Explain the class rather than this one: `normal`, a class's name, or `none` for no contrast."
+        "--versus", help="Explain the class rather than this one: `normal`, a class's name, or `none` for no contrast."
     ),
 ]

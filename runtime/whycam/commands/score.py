@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whycam.commands.options import AgainstOption, BundleOption, MethodOption, PrecisionOption, ProviderOption
+from whycam.commands.options import BundleOption, MethodOption, PrecisionOption, ProviderOption, VersusOption
 from whycam.errors import InputError
 
 
@@ -24,8 +24,8 @@ def score(
             help="Write decisions.jsonl, annotated.mp4 and timeline.png there, replacing these three files alone.",
         ),
     ] = None,
-    method: MethodOption = "layer-cam",
-    against: AgainstOption = "normal",
+    method: MethodOption = "layercam",
+    versus: VersusOption = "normal",
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
 ) -> None:
@@ -49,7 +49,7 @@ def score(
     detector = load(bundle, precision, provider)
     manifest = detector.manifest
     for name in manifest.anomalies:
-        target_vector(manifest.classes, name, contrast(manifest, name, against))
+        target_vector(manifest.classes, name, contrast(manifest, name, versus))
     frames = open_source(video)
     announced = announcement(video)
     tracked_frames = tracked(frames, "scoring", announced.frames)
@@ -71,6 +71,6 @@ def score(
                 print(decision.json(), flush=True)
                 if decision.alert:
                     label = alerting(decision.scores, manifest.thresholds)[0]
-                    heatmap = detector.explain_newest(method, label, contrast(manifest, label, against))
+                    heatmap = detector.explain_newest(method, label, contrast(manifest, label, versus))
             record.add(frame, decision, heatmap)
     print(f"whycam: wrote {', '.join(str(path) for path in record.paths)}", file=sys.stderr)

@@ -120,8 +120,8 @@ class Evidence(Table):
 class Explain(Table):
     """How alerts are explained."""
 
-    method: str = Field(default="grad-cam", description="grad-cam, hirescam or layer-cam")
-    against: str = Field(
+    method: str = Field(default="grad-cam", description="grad-cam, hirescam or layercam")
+    versus: str = Field(
         default="normal", min_length=1, description="the class to contrast with: `normal`, a class's name, or `none`"
     )
     within_seconds: float = Field(

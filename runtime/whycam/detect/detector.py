@@ -106,25 +106,25 @@ class Detector:
             raise InputError(f"no full window to explain yet ({there} of {needed} frames): wait for a warm decision")
         return Snapshot(self._ring.samples(), self._scores, _highest(self._scores))
 
-    def explain(self, method: str = "grad-cam", label: str | None = None, against: str | None = None) -> Explanation:
+    def explain(self, method: str = "grad-cam", label: str | None = None, versus: str | None = None) -> Explanation:
         """Why the window's score for `label` is what it is: where in each frame, and how much each frame counts.
 
         Nothing runs through the CNN again: features and maps are in the window still. `label` is by default the last
-        decision's; with `against`, another class, the question is "why `label` rather than `against`". Methods:
-        `grad-cam`, `hirescam`, `layer-cam`.
+        decision's; with `versus`, another class, the question is "why `label` rather than `versus`". Methods:
+        `grad-cam`, `hirescam`, `layercam`.
 
         Raises InputError while the window is cold, and for an unknown class or method, naming those there are.
         """
-        return self.model.explain(self.snapshot(), method, label, against)
+        return self.model.explain(self.snapshot(), method, label, versus)
 
     def explain_newest(
-        self, method: str = "grad-cam", label: str | None = None, against: str | None = None
+        self, method: str = "grad-cam", label: str | None = None, versus: str | None = None
     ) -> NDArray[np.float32]:
         """The heat map [h, w] of the window's newest frame alone: the last of `explain`, at a fraction of its cost.
 
         One frame instead of T goes backwards through the CNN above the maps. Raises as `explain` does.
         """
-        return self.model.explain_newest(self.snapshot(), method, label, against)
+        return self.model.explain_newest(self.snapshot(), method, label, versus)
 
     def _sample(self, frame: NDArray[np.uint8], time: float, still: bool) -> Sample:
         image = resize(frame, self.manifest.input.height, self.manifest.input.width)

@@ -65,14 +65,14 @@ class Model:
         self._maps_vjp()
 
     def explain(
-        self, window: Snapshot, method: str = "grad-cam", label: str | None = None, against: str | None = None
+        self, window: Snapshot, method: str = "grad-cam", label: str | None = None, versus: str | None = None
     ) -> Explanation:
         """Why `window` was scored as it was; see `Detector.explain`.
 
         Raises InputError for an unknown class or method, naming those there are.
         """
         cam = method_named(method)
-        label, gradient = self._feature_gradient(window, label, against)
+        label, gradient = self._feature_gradient(window, label, versus)
         maps = window.maps()
         map_gradient = self._maps_vjp()({"maps": maps, "feature_gradient": gradient})["map_gradient"]
         return Explanation(
@@ -81,26 +81,26 @@ class Model:
             times=window.times(),
             label=label,
             method=method,
-            against=against,
+            versus=versus,
             frames=window.images(),
         )
 
     def explain_newest(
-        self, window: Snapshot, method: str = "grad-cam", label: str | None = None, against: str | None = None
+        self, window: Snapshot, method: str = "grad-cam", label: str | None = None, versus: str | None = None
     ) -> NDArray[np.float32]:
         """The heat map [h, w] of the window's newest frame alone; as `Detector.explain_newest`."""
         cam = method_named(method)
-        _, gradient = self._feature_gradient(window, label, against)
+        _, gradient = self._feature_gradient(window, label, versus)
         maps = window.samples[-1].maps[np.newaxis]
         map_gradient = self._maps_vjp()({"maps": maps, "feature_gradient": gradient[-1:]})["map_gradient"]
         heatmap: NDArray[np.float32] = cam(maps, map_gradient)[0]
         return heatmap
 
     def _feature_gradient(
-        self, window: Snapshot, label: str | None, against: str | None
+        self, window: Snapshot, label: str | None, versus: str | None
     ) -> tuple[str, NDArray[np.float32]]:
         label = window.label if label is None else label
-        target = target_vector(self.manifest.classes, label, against)
+        target = target_vector(self.manifest.classes, label, versus)
         outputs = self._head_vjp()({"window": window.features(), "target": target})
         return label, outputs["feature_gradient"]
 

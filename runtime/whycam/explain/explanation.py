@@ -21,8 +21,8 @@ class Explanation:
     label: str
     """The class that is explained."""
     method: str
-    """One of `grad-cam`, `hirescam`, `layer-cam`."""
-    against: str | None
+    """One of `grad-cam`, `hirescam`, `layercam`."""
+    versus: str | None
     """The class it is contrasted with; None where the label's logit alone is explained."""
     frames: NDArray[np.uint8]
     """[T, H, W, 3] BGR, the window's frames at the model's size."""

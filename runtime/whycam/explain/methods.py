@@ -29,12 +29,12 @@ def hirescam(maps: Maps, gradient: Maps) -> Maps:
     return _relu(np.einsum("tchw,tchw->thw", gradient, maps))
 
 
-def layer_cam(maps: Maps, gradient: Maps) -> Maps:
+def layercam(maps: Maps, gradient: Maps) -> Maps:
     """LayerCAM (Jiang et al. 2021, eq. 5 to 7), what speaks for the target only: relu(sum_c relu(G_c) * A_c)."""
     return _relu(np.einsum("tchw,tchw->thw", _relu(gradient), maps))
 
 
-METHODS: dict[str, Method] = {"grad-cam": grad_cam, "hirescam": hirescam, "layer-cam": layer_cam}
+METHODS: dict[str, Method] = {"grad-cam": grad_cam, "hirescam": hirescam, "layercam": layercam}
 
 
 def method_named(name: str) -> Method:

@@ -17,23 +17,23 @@ NO_CONTRAST = "none"
 NORMAL = "normal"
 
 
-def target_vector(classes: Sequence[str], label: str, against: str | None = None) -> NDArray[np.float32]:
-    """The weights f32 [K] of the logits in the target: +1 for `label`, -1 for `against`.
+def target_vector(classes: Sequence[str], label: str, versus: str | None = None) -> NDArray[np.float32]:
+    """The weights f32 [K] of the logits in the target: +1 for `label`, -1 for `versus`.
 
     The logit, not the softmax, whose gradient vanishes where the model is sure. A contrast says what sets the class
     apart, where a logit alone may rise for what all classes share.
 
     Raises InputError, naming the classes, where there is no such class, and where both are the same.
     """
-    for name in (label, against):
+    for name in (label, versus):
         if name is not None and name not in classes:
             raise InputError(f"class '{name}': the model knows {', '.join(classes)}")
-    if label == against:
+    if label == versus:
         raise InputError(f"class '{label}' cannot be explained against itself: choose another, or none")
     target = np.zeros(len(classes), dtype=np.float32)
     target[classes.index(label)] = 1
-    if against is not None:
-        target[classes.index(against)] = -1
+    if versus is not None:
+        target[classes.index(versus)] = -1
     return target
 
 

@@ -82,8 +82,8 @@ class FrameRelevance(Payload):
 class ExplanationSummary(Payload):
     """Why a window was scored as it was: which frames, and where in them."""
 
-    method: str = Field(description="grad-cam, hirescam or layer-cam.")
-    against: str | None = Field(description="The class it is contrasted with; null where the label alone is explained.")
+    method: str = Field(description="grad-cam, hirescam or layercam.")
+    versus: str | None = Field(description="The class it is contrasted with; null where the label alone is explained.")
     window_start: Timestamp = Field(description="When the window's first frame was captured.")
     window_end: Timestamp = Field(description="When the window's last frame was captured.")
     frames: list[FrameRelevance] = Field(description="The frames that mattered most, at most 3, most relevant first.")
@@ -281,10 +281,10 @@ class ExplainRequest(Command):
     label: str | None = Field(
         default=None, min_length=1, max_length=128, description="The class to explain; null: the window's own label."
     )
-    method: Literal["grad-cam", "hirescam", "layer-cam"] | None = Field(
+    method: Literal["grad-cam", "hirescam", "layercam"] | None = Field(
         default=None, description="Null: the device's setting."
     )
-    against: str | None = Field(
+    versus: str | None = Field(
         default=None,
         min_length=1,
         max_length=128,

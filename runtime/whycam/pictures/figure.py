@@ -102,7 +102,7 @@ def _headline(explanation: Explanation, score: float) -> str:
 
 
 def _question(explanation: Explanation) -> str:
-    contrast = "" if explanation.against is None else f" rather than {explanation.against}"
+    contrast = "" if explanation.versus is None else f" rather than {explanation.versus}"
     silent = "" if explanation.relevance.max() > 0 else "; no frame speaks for it"
     return f"why {explanation.label}{contrast}? by {explanation.method}, one scale for all frames{silent}"
 

@@ -32,7 +32,7 @@ class Question:
     alert: str | None
     method: str
     label: str
-    against: str | None
+    versus: str | None
     reply: Reply
 
 
@@ -61,9 +61,9 @@ class Answering:
         method = request.method or self._settings.method
         method_named(method)
         label = request.label or window.label
-        against = contrast(lane.manifest, label, request.against or self._settings.against)
-        target_vector(lane.manifest.classes, label, against)
-        question = Question(lane, request, window, alert, method, label, against, reply)
+        versus = contrast(lane.manifest, label, request.versus or self._settings.versus)
+        target_vector(lane.manifest.classes, label, versus)
+        question = Question(lane, request, window, alert, method, label, versus, reply)
         if not self.worker.offer(question):
             waiting = f"{self.worker.capacity} requests are waiting already; ask again in a second"
             reply(self._error(lane, request, "busy", waiting))
@@ -71,7 +71,7 @@ class Answering:
     def _answer(self, question: Question) -> None:
         lane = question.lane
         try:
-            made = lane.model.explain(question.window, question.method, question.label, question.against)
+            made = lane.model.explain(question.window, question.method, question.label, question.versus)
             answer = self._composer.answer(lane, question.request, question.window, question.alert, made)
         except Exception as error:
             if not isinstance(error, InputError):

@@ -37,7 +37,7 @@ def check_config(path: Path, config: Config) -> list[str]:
         name = f"camera '{camera.name}': "
         try:
             camera_url(camera)
-            told.append(_camera(camera, config.explain.against))
+            told.append(_camera(camera, config.explain.versus))
         except WhycamError as error:
             problems.append(f"{path}: {name}{str(error).removeprefix(name)}")
     if problems:
@@ -45,11 +45,11 @@ def check_config(path: Path, config: Config) -> list[str]:
     return told
 
 
-def _camera(camera: Camera, against: str) -> str:
+def _camera(camera: Camera, versus: str) -> str:
     manifest = Bundle.open(camera.bundle).manifest
     feature_file(manifest, camera.precision)
     for label in manifest.anomalies:
-        contrast(manifest, label, against)
+        contrast(manifest, label, versus)
     watched = ", ".join(f"{name} from {score:g}" for name, score in thresholds_of(camera, manifest).items())
     zones = f", {len(camera.zones)} zones" if camera.zones else ""
     armed = "" if camera.armed else ", not armed"

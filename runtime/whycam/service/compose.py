@@ -84,7 +84,7 @@ class Composer:
         width, height = lane.frame_size
         return ExplanationSummary(
             method=made.method,
-            against=made.against,
+            versus=made.versus,
             window_start=times[0],
             window_end=times[-1],
             frames=[

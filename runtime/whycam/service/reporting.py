@@ -157,7 +157,7 @@ class Reporter:
                 question.window,
                 self._explain_config.method,
                 event.episode.label,
-                contrast(lane.manifest, event.episode.label, self._explain_config.against),
+                contrast(lane.manifest, event.episode.label, self._explain_config.versus),
             )
             topics = self._composer.topics
             summary = self._composer.summary(lane, explanation, topics.heatmap(lane.name, event.episode.id))

@@ -30,7 +30,7 @@ def test_the_alert_and_its_heat_map_arrive(tmp_path: Path) -> None:
     received = live.watch_live(bundle, clip, "fight", tmp_path / "live", Console(file=told))
 
     assert (received.payload["phase"], received.payload["label"]) == ("raised", "fight")
-    assert received.payload["explanation"]["method"] == "layer-cam"
+    assert received.payload["explanation"]["method"] == "layercam"
     assert received.crossed < received.arrived
     assert cv2.imread(str(tmp_path / received.heatmap)).shape == (48, 64, 3)
     assert [line.split()[1] for line in received.lines] == ["raised", "cleared"]

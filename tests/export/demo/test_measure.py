@@ -31,8 +31,8 @@ def explanation(rows_and_columns: list[tuple[int, int] | None], times: list[floa
         relevance=np.full(count, 1 / count, np.float32),
         times=np.array(times),
         label="fire",
-        method="layer-cam",
-        against="normal",
+        method="layercam",
+        versus="normal",
         frames=np.zeros((count, 8, 8, 3), np.uint8),
     )
 

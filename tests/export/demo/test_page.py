@@ -71,7 +71,7 @@ def watched(folder: Path, name: str, label: str, onset: float, points: bool = Tr
         share = np.full(4, 0.25, np.float32)
         window = np.array([onset, onset + 0.1, onset + 0.2, onset + 0.3])
         frames = np.zeros((4, 8, 8, 3), np.uint8)
-        why = Explanation(heatmaps, share, window, "fire", "layer-cam", "normal", frames)
+        why = Explanation(heatmaps, share, window, "fire", "layercam", "normal", frames)
         reasons.append(Reason(why, 0.9, True, (why,) * len(OTHER_WAYS)))
         (place / "why.png").touch()
         (place / "heatmaps.npz").touch()

@@ -215,7 +215,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from(["armed", "thresholds", "request_id", "window", "label", "method", "against", "heatmaps"])
+KEYS = st.sampled_from(["armed", "thresholds", "request_id", "window", "label", "method", "versus", "heatmaps"])
 
 
 @SETTINGS

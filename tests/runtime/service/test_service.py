@@ -54,7 +54,7 @@ def test_an_alert_says_what_when_where_and_why(running: Running) -> None:
     assert alert.duration_seconds == pytest.approx(RULES["minimum_seconds"], abs=0.15)
     why = alert.explanation
     assert why is not None
-    assert (why.method, why.against) == ("grad-cam", "normal")
+    assert (why.method, why.versus) == ("grad-cam", "normal")
     assert sum(why.relevance) == pytest.approx(1, abs=1e-4)
     assert why.frames[0].relevance == max(why.relevance)
     assert (why.frame_width, why.frame_height) == (64, 48)
@@ -125,11 +125,11 @@ def ask(running: Running, action: str, body: object, correlation: bytes = b"42")
 
 def test_an_explanation_on_demand(running: Running) -> None:
     running.told("gate/score", len(running.subscriber.arrivals), warm=True)
-    answer = ask(running, "explain", {"request_id": "a", "label": "fire", "method": "layer-cam", "heatmaps": "all"})
+    answer = ask(running, "explain", {"request_id": "a", "label": "fire", "method": "layercam", "heatmaps": "all"})
     assert answer["schema"] == "whycam.explain.response/1"
     assert answer["request_id"] == "a"
     assert answer["label"] == "fire"
-    assert answer["explanation"]["method"] == "layer-cam"
+    assert answer["explanation"]["method"] == "layercam"
     assert [frame["index"] for frame in answer["heatmaps"]] == [0, 1, 2, 3]
     for frame in answer["heatmaps"]:
         assert picture(base64.b64decode(frame["image"])).shape[2] == 3
@@ -137,10 +137,10 @@ def test_an_explanation_on_demand(running: Running) -> None:
 
 def test_the_last_alert_can_be_explained_again(running: Running) -> None:
     raised = running.alert("raised", len(running.subscriber.arrivals))
-    answer = ask(running, "explain", {"window": "alert", "against": "none"})
+    answer = ask(running, "explain", {"window": "alert", "versus": "none"})
     assert answer["alert"] == raised.body["id"]
     assert answer["label"] == raised.body["label"]
-    assert answer["explanation"]["against"] is None
+    assert answer["explanation"]["versus"] is None
 
 
 @pytest.mark.parametrize(
