@@ -210,6 +210,67 @@ def test_explain_saves_arrays(whycam: Run, bundle: Path, video: Path, tmp_path: 
         assert why["scores"].argmax() == 2
 
 
+def test_explain_draws_several_methods_side_by_side(whycam: Run, bundle: Path, video: Path, tmp_path: Path) -> None:
+    few = whycam(
+        *("explain", video, "-b", bundle, "--at", 1.5, "-o", "few.png"), *("--method", "grad-cam", "--frames", 2)
+    )
+    many = whycam(
+        *("explain", video, "-b", bundle, "--at", 1.5, "-o", "many.png"),
+        *("--method", "grad-cam, saliency,excitation", "--frames", 2, "--view", "contours"),
+    )
+
+    assert (few.returncode, many.returncode) == (0, 0), few.stderr + many.stderr
+    one, three = (cv2.imread(str(tmp_path / name)) for name in ("few.png", "many.png"))
+    assert three.std() > 10
+    assert three.shape != one.shape
+
+
+def test_explain_saves_several_methods_and_what_was_asked(
+    whycam: Run, bundle: Path, video: Path, tmp_path: Path
+) -> None:
+    asked = ("--method", "hirescam,saliency", "--frames", 1, "--counter", "--time", "keep-one", "--reference", "none")
+    result = whycam("explain", video, "-b", bundle, "--at", 1.5, "-o", "why.npz", "--label", "normal", *asked)
+
+    assert result.returncode == 0, result.stderr
+    with np.load(tmp_path / "why.npz") as why:
+        assert why["heatmaps.hirescam"].shape == (T, MAP, MAP)
+        assert why["heatmaps.saliency"].shape == (T, SIZE, SIZE)
+        assert why["explained"].shape == (1,)
+        assert (str(why["time"]), str(why["reference"]), bool(why["counter"])) == ("keep-one", "none", True)
+
+
+def test_explain_sees_the_window_against_what_came_before(
+    whycam: Run, bundle: Path, video: Path, tmp_path: Path
+) -> None:
+    """The calm second before the fire is what is usual, and blue as it is, it must not glow."""
+    for reference in ("usual", "none"):
+        asked = ("--label", "normal", "--versus", "none", "--method", "hirescam", "--reference", reference)
+        result = whycam("explain", video, "-b", bundle, "--at", 1.0, "-o", f"{reference}.npz", *asked)
+        assert result.returncode == 0, result.stderr
+    usual, plain = (np.load(tmp_path / f"{name}.npz")["heatmaps"] for name in ("usual", "none"))
+    # The window ends with the first red frame; the calm ones before it are blue.
+    assert plain[0].max() > 0.01
+    assert usual[0].max() < 0.05 * plain[0].max()
+
+
+def test_explain_draws_feature_maps(whycam: Run, bundle: Path, video: Path, tmp_path: Path) -> None:
+    result = whycam("explain", video, "-b", bundle, "--at", 1.5, "-o", "maps.png", "--view", "feature-maps")
+
+    assert result.returncode == 0, result.stderr
+    assert cv2.imread(str(tmp_path / "maps.png")).std() > 10
+
+
+def test_explain_lists_its_methods_and_which_of_them_a_bundle_offers(whycam: Run, bundle: Path) -> None:
+    every = whycam("explain", "--list", COLUMNS="200")
+    own = whycam("explain", "--list", "-b", bundle, COLUMNS="200")
+
+    assert (every.returncode, own.returncode) == (0, 0), every.stderr + own.stderr
+    for name in ("grad-cam++", "saliency", "rise", "leave-one-out"):
+        assert f"  {name} " in every.stdout
+    assert "not with this bundle" not in every.stdout
+    assert own.stdout.count("not with this bundle: train the model with --attention") == 2
+
+
 def test_explain_agrees_with_score(whycam: Run, bundle: Path, video: Path, tmp_path: Path) -> None:
     lines = whycam("score", video, "-b", bundle).stdout.splitlines()
     scored = {decision["time"]: decision["scores"] for decision in map(json.loads, lines)}
@@ -243,6 +304,12 @@ def test_the_contrast_may_be_chosen(
         (["--at", "1", "--label", "flood"], "class 'flood': the model knows normal, fight, fire"),
         (["--at", "1", "--versus", "flood", "--label", "fire"], "class 'flood'"),
         (["--at", "1", "--method", "magic"], "method 'magic': there are grad-cam, grad-cam++, hirescam"),
+        (["--at", "1", "--time", "noon"], "method in time 'noon': there are relevance"),
+        (["--at", "1", "--frames", "none"], "--frames none: give how many"),
+        (["--at", "1", "--reference", "home"], "--reference home: choose auto, usual, none"),
+        (["--at", "0.5", "--reference", "usual"], "the camera's usual maps are not known yet"),
+        (["--at", "1", "--view", "x-ray"], "--view x-ray: choose heat, contours, feature-maps"),
+        (["--at", "1", "--method", "attention"], "train the model with --attention"),
         (["--at", "1", "--precision", "int8"], "precision 'int8': bundle 'colours' has fp32"),
         (["--at", "1", "--provider", "quantum"], "execution provider 'quantum'"),
         (["--at", "1", "-o", "why.gif"], "name it .png or .npz"),

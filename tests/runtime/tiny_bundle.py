@@ -286,21 +286,23 @@ def _head_excitation() -> onnx.ModelProto:
         helper.make_node("Mul", ["decay", "direction"], ["weights"]),
         helper.make_node("Mul", ["window", "weights"], ["contributions"]),
         helper.make_node("Relu", ["contributions"], ["excitation"]),
-        helper.make_node("ReduceSum", ["excitation"], ["whole"], keepdims=1),
+        helper.make_node("ReduceSum", ["excitation"], ["sum"], keepdims=1),
+        helper.make_node("Max", ["sum", "tiny"], ["whole"]),
         helper.make_node("Div", ["excitation", "whole"], ["feature_excitation"]),
     ]
     return _model(
         nodes,
         [_value("window", [T, C]), _value("target", [len(CLASSES)])],
         [_value("feature_excitation", [T, C])],
-        _constants(backwards=WEIGHTS, decay=_decay()),
+        _constants(backwards=WEIGHTS, decay=_decay(), tiny=np.float32(1e-12)),
     )
 
 
 def _maps_excitation() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Mul", ["maps", "maps"], ["squares"]),
-        helper.make_node("ReduceSum", ["squares", "places"], ["whole"], keepdims=1),
+        helper.make_node("ReduceSum", ["squares", "places"], ["sum"], keepdims=1),
+        helper.make_node("Max", ["sum", "tiny"], ["whole"]),
         helper.make_node("Div", ["squares", "whole"], ["shares"]),
         helper.make_node("Unsqueeze", ["feature_excitation", "places"], ["mass"]),
         helper.make_node("Mul", ["shares", "mass"], ["map_excitation"]),
@@ -309,5 +311,5 @@ def _maps_excitation() -> onnx.ModelProto:
         nodes,
         [_value("maps", [FREE, C, MAP, MAP]), _value("feature_excitation", [FREE, C])],
         [_value("map_excitation", [FREE, C, MAP, MAP])],
-        _constants(places=np.array([2, 3])),
+        _constants(places=np.array([2, 3]), tiny=np.float32(1e-12)),
     )

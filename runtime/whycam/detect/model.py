@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -197,14 +197,16 @@ def check_offered(manifest: Manifest, way: Way, name: str) -> None:
         able = offered(METHODS if isinstance(way, Method) else TIME_METHODS, graphs)
         raise InputError(
             f"method '{name}' needs {', '.join(f'{graph}.onnx' for graph in missing)}, which bundle "
-            f"'{manifest.name}' has not: {_remedy(missing)}, or choose of {', '.join(able)}"
+            f"'{manifest.name}' has not: {remedy(way, graphs)}, or choose of {', '.join(able)}"
         )
 
 
-def _remedy(missing: Sequence[str]) -> str:
+def remedy(way: Way, graphs: Collection[str]) -> str:
+    """How to get a bundle that has what `way` needs beside these `graphs`."""
+    missing = set(way.needs) - set(graphs)
     if any("attention" in name for name in missing):
         return "train the model with --attention"
-    return "export it with --explain all"
+    return f"export it with --explain {'cams' if missing <= {'head_vjp', 'maps_vjp'} else 'all'}"
 
 
 def _chosen(frames: Frames, shares: NDArray[np.float32]) -> tuple[int, ...]:

@@ -30,6 +30,8 @@ class Way:
     """The bundle's graphs that it runs, beside those that score."""
     of_class: bool = True
     """Whether it knows the class that is explained; others show what the model looks at in any case."""
+    caution: str | None = None
+    """What measuring it has shown that its user must know."""
 
 
 @dataclass(frozen=True)

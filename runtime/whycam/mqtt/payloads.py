@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from whycam.alerts.regions import Region
 from whycam.explain.methods import METHODS, TIME_METHODS
+from whycam.explain.regions import Region
 
 Phase = Literal["raised", "updated", "cleared"]
 StateName = Literal["connecting", "running", "stalled", "cold", "failed"]

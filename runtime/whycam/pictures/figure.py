@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.explain.explanation import Explanation
-from whycam.explain.overlay import overlay
+from whycam.explain.overlay import outline, overlay
 from whycam.libraries import MATPLOTLIB, needs
 from whycam.pictures.palette import ALERT, INK, QUIET
 
@@ -24,12 +24,20 @@ _ROOM, _SIDES = 6.2, 1.4
 _CELL_PIXELS = 320
 
 
-def draw_explanation(explanation: Explanation, score: float, path: Path, frames: Sequence[Image] | None = None) -> None:
+def draw_explanation(
+    explanation: Explanation,
+    score: float,
+    path: Path,
+    frames: Sequence[Image] | None = None,
+    *,
+    contours: bool = False,
+) -> None:
     """Draw `explanation` into the PNG file `path`.
 
     `score` is the window's score of the class explained. `frames` are the window's T frames in their own size and
     shape, uint8 [H, W, 3] BGR; by default those that the explanation holds, at the model's size. All heat maps
-    share one scale, so a frame that did not matter stays dark.
+    share one scale, so a frame that did not matter stays dark; one that has no heat map is shown pale. With `contours`
+    lines are drawn around the heat instead.
 
     Raises MissingDependencyError without Matplotlib.
     """
@@ -39,7 +47,7 @@ def draw_explanation(explanation: Explanation, score: float, path: Path, frames:
         from matplotlib.colors import Normalize
         from matplotlib.figure import Figure
 
-    pictures = list(explanation.frames) if frames is None else [_small(frame) for frame in frames]
+    pictures = list(explanation.frames) if frames is None else [small(frame) for frame in frames]
     count = len(pictures)
     rows = math.ceil(count / _MOST_COLUMNS)
     columns = math.ceil(count / rows)
@@ -60,7 +68,7 @@ def draw_explanation(explanation: Explanation, score: float, path: Path, frames:
     peak = float(explanation.heatmaps.max())
     for index, picture in enumerate(pictures):
         axes = figure.add_subplot(grid[index // columns, index % columns])
-        heated = overlay(picture, explanation.heatmaps[index], peak) if peak > 0 else picture
+        heated = shown(picture, explanation, index, peak, contours=contours)
         axes.imshow(heated[..., ::-1], interpolation="lanczos")
         axes.set_title(f"{explanation.times[index]:.2f} s", fontsize=7.5, color=INK, pad=2.5)
         axes.set_xticks([])
@@ -73,7 +81,7 @@ def draw_explanation(explanation: Explanation, score: float, path: Path, frames:
     scale = ScalarMappable(Normalize(0, peak or 1), cmap="inferno")
     bar = figure.add_axes((right + 0.12 / width, middle, 0.13 / width, top - middle))
     figure.colorbar(scale, cax=bar)
-    bar.set_ylabel("heat, in units of the logit", fontsize=7.5)
+    bar.set_ylabel("heat", fontsize=7.5)
     bar.tick_params(labelsize=7)
     bar.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)
     bar.yaxis.get_offset_text().set_fontsize(7)
@@ -97,17 +105,33 @@ def draw_explanation(explanation: Explanation, score: float, path: Path, frames:
     figure.savefig(path, format="png", facecolor="white")
 
 
+def shown(picture: Image, explanation: Explanation, index: int, peak: float, *, contours: bool) -> Image:
+    """Frame `index` of the window under its heat map, or within its contours; pale where it has none."""
+    if index not in explanation.explained:
+        return np.asarray(picture * 0.35 + 255 * 0.65, dtype=np.uint8)
+    if peak <= 0:
+        return picture
+    return (outline if contours else overlay)(picture, explanation.heatmaps[index], peak)
+
+
 def _headline(explanation: Explanation, score: float) -> str:
     return f"{explanation.label} {score:.2f} at {explanation.times[-1]:.2f} s"
 
 
 def _question(explanation: Explanation) -> str:
-    contrast = "" if explanation.versus is None else f" rather than {explanation.versus}"
     silent = "" if explanation.relevance.max() > 0 else "; no frame speaks for it"
-    return f"why {explanation.label}{contrast}? by {explanation.method}, one scale for all frames{silent}"
+    return f"{asked(explanation)} by {explanation.method}, one scale for all frames{silent}"
 
 
-def _small(frame: Image) -> Image:
+def asked(explanation: Explanation) -> str:
+    """The question that the explanation answers."""
+    contrast = "" if explanation.versus is None else f" rather than {explanation.versus}"
+    usual = ", seen against what is usual here" if explanation.reference == "usual" else ""
+    return f"{'what speaks against' if explanation.counter else 'why'} {explanation.label}{contrast}{usual}?"
+
+
+def small(frame: Image) -> Image:
+    """`frame`, no larger than a picture of it in a figure needs."""
     height, width = frame.shape[:2]
     if width <= _CELL_PIXELS:
         return frame

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from whycam.alerts.episodes import AlertEvent, Episode, Reason
 from whycam.alerts.footage import Footage
 from whycam.alerts.judge import FrameJudge
-from whycam.alerts.regions import Region, strongest_regions
 from whycam.bundle import Manifest
 from whycam.config.models import Camera as CameraConfig
 from whycam.detect import Decision, Model, Snapshot
 from whycam.errors import InputError
+from whycam.explain.regions import Region, strongest_regions
 from whycam.service.camera import Camera
 from whycam.service.clock import Clock
 from whycam.service.settings import CameraSettings

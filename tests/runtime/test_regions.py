@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from whycam.alerts.regions import strongest_regions
+from whycam.explain.regions import strongest_regions
 
 
 def box(region: object) -> tuple[int, ...]:
@@ -39,6 +39,20 @@ def test_cells_that_touch_at_a_corner_are_one_region() -> None:
     assert len(strongest_regions(np.eye(5, dtype=np.float32), 50, 50)) == 1
 
 
+def test_a_contour_follows_the_heat_in_pixels_of_the_frame() -> None:
+    rows, columns = np.mgrid[0:28, 0:28]
+    heatmap = np.exp(-((rows - 9) ** 2 + (columns - 18) ** 2) / 20).astype(np.float32)
+    (region,) = strongest_regions(heatmap, 560, 280)
+    contour = np.array(region.contour)
+    assert 6 <= len(contour) <= 32
+    centre = ((18 + 0.5) * 20, (9 + 0.5) * 10)
+    assert contour.mean(axis=0) == pytest.approx(centre, abs=8)
+    # Half of the peak is sqrt(20 ln 2) = 3.7 cells from it.
+    distances = np.hypot((contour[:, 0] - centre[0]) / 20, (contour[:, 1] - centre[1]) / 10)
+    assert distances == pytest.approx(3.7, abs=0.6)
+    assert (contour.min(axis=0) >= [region.x, region.y]).all()
+
+
 def test_no_more_than_wanted() -> None:
     heatmap = np.zeros((9, 9), np.float32)
     heatmap[::2, ::2] = 1.0
@@ -66,6 +80,8 @@ def test_boxes_lie_in_the_frame_and_hold_the_peak(heatmap: np.ndarray, width: in
     for region in found:
         assert region.x + region.width <= width
         assert region.y + region.height <= height
+        assert all(0 <= x < width and 0 <= y < height for x, y in region.contour)
+        assert len(region.contour) <= 32
     assert [region.share for region in found] == sorted((region.share for region in found), reverse=True)
     assert sum(region.share for region in found) <= 1 + 1e-3
     if found:
