@@ -24,8 +24,9 @@ test: $(READY)  ## Run the tests, and the runtime's on Python 3.10 too where the
 check: $(READY)  ## Lint, format, types, and the rules of the house.
 	@scripts/check
 
-bench: $(READY)  ## Seconds per decision, whycam against Keras, in one run.
-	@.venv/bin/python bench/decision.py -o build/decision.json
+bench: $(READY)  ## Seconds per decision and per explanation, whycam against Keras, each in one run.
+	@.venv/bin/python -m bench.decision -o build/decision.json
+	@.venv/bin/python -m bench.explanation -o build/explanation.json
 
 chaos: $(READY)  ## Inject faults into the running service, count what its subscribers lose: nothing. CHAOS="--only broker"
 	@.venv/bin/python -m tests.chaos $(CHAOS)

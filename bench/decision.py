@@ -59,7 +59,7 @@ class Way:
 
 def main() -> None:
     """Time the ways, print a table, write JSON."""
-    options = read_options()
+    options = read_options("Seconds per decision: whycam against Keras.", "build/decision.json", "decisions")
     with tempfile.TemporaryDirectory() as folder:
         if options.model is None:
             options.model, options.bundle = build_paper_network(Path(folder), options.seed)
@@ -71,18 +71,19 @@ def main() -> None:
         sys.exit(f"the ways disagree by {report['largest_difference_of_scores']:.1e}, more than {TOLERANCE:.0e}")
 
 
-def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Seconds per decision: whycam against Keras.")
+def read_options(what: str, output: str, count: str) -> argparse.Namespace:
+    """The options of a comparison that times `count`, such as decisions."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--model", type=Path, help="a .keras model that `whycam train` wrote")
     parser.add_argument("--bundle", type=Path, help="the bundle exported from it")
-    parser.add_argument("--decisions", type=int, default=20, help="decisions to time in each way (default: 20)")
+    parser.add_argument(f"--{count}", type=int, default=20, help=f"{count} to time in each way (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="draws the frames, and the weights where none are given")
-    parser.add_argument("-o", "--output", type=Path, default=Path("build/decision.json"), help="where the figures go")
+    parser.add_argument("-o", "--output", type=Path, default=Path(output), help="where the figures go")
     options = parser.parse_args()
     if (options.model is None) != (options.bundle is None):
         parser.error("--model and --bundle go together")
-    if options.decisions < 1:
-        parser.error("--decisions must be at least 1")
+    if getattr(options, count) < 1:
+        parser.error(f"--{count} must be at least 1")
     return options
 
 

@@ -85,9 +85,10 @@ def _cast(walk: Walk, node: ir.Node) -> Gradients:
 
 
 def _relu(walk: Walk, node: ir.Node) -> Gradients:
-    # The mask is read off the output, so that ONNX Runtime may fuse the Relu into the convolution before it.
+    # The mask is read off the output, so that ONNX Runtime may fuse the Relu into the convolution before it. Sign and Mul
+    # are vectorised there; Greater and Where took a fifth of VGG19's whole gradient.
     dy, y = walk.incoming(node), node.outputs[0]
-    return [walk.op("Where", walk.op("Greater", y, walk.constant(0, like=y)), dy, walk.constant(0, like=y))]
+    return [walk.op("Mul", dy, walk.op("Sign", y))]
 
 
 def _leaky_relu(walk: Walk, node: ir.Node) -> Gradients:
@@ -105,12 +106,12 @@ def _elu(walk: Walk, node: ir.Node) -> Gradients:
 
 def _clip(walk: Walk, node: ir.Node) -> Gradients:
     dy, x = walk.incoming(node), _one(node)
-    gradient, zero = dy, walk.constant(0, like=x)
+    gradient = dy
     for index, comparison in ((1, "Greater"), (2, "Less")):
         bound = fixed(node, index)
         if bound is not None:
             inside = walk.op(comparison, x, walk.constant(bound, like=x))
-            gradient = walk.op("Where", inside, gradient, zero)
+            gradient = walk.op("Mul", gradient, walk.op("Cast", inside, to=int(walk.dtype(x))))
     return [gradient]
 
 

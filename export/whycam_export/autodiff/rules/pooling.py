@@ -17,12 +17,12 @@ def _max_pool(walk: Walk, node: ir.Node) -> Gradients:
     """
     dy, y = walk.incoming(node), node.outputs[0]
     windows = Windows(walk, node)
-    zero = walk.constant(0, like=dy)
     left, parts = dy, []
     for element in windows.elements(fill=lowest(walk, y)):
-        is_maximum = walk.op("Equal", element, y)
-        parts.append(walk.op("Where", is_maximum, left, zero))
-        left = walk.op("Where", is_maximum, zero, left)
+        # A product, not a Where: that is several times slower in ONNX Runtime.
+        is_maximum = walk.op("Cast", walk.op("Equal", element, y), to=int(walk.dtype(y)))
+        parts.append(walk.op("Mul", left, is_maximum))
+        left = walk.op("Sub", left, parts[-1])
     return [windows.gather(parts)]
 
 

@@ -1,0 +1,185 @@
+"""Seconds per explanation: whycam against Keras, on the same windows, interleaved in one run.
+
+    Grad-CAM          the heat maps of all frames of a window
+    saliency          the pixel gradients of all frames of a window
+    saliency, top 3   those of the three most relevant frames; Keras has no way to leave the others out
+
+Keras runs as fast as it can here: compiled by `tf.function`, the frames of the window as one batch through the CNN, and
+differentiated by `GradientTape`. whycam explains a window that it has just scored, as the service does, so the features
+and maps of its frames are there already; the gradients are ONNX graphs. Both must agree, or the run fails.
+
+By default the paper's network is built at full size with random weights and exported; `--model` and `--bundle` name a
+model trained by `whycam train` and its bundle instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bench.decision import PAUSE, build_paper_network, processor, read_options, screen, spread
+
+TOLERANCES = {"Grad-CAM": 1e-3, "saliency": 1e-2, "saliency, top 3": 1e-2}
+"""Largest error of heat maps, relative to their maximum, and of saliency, relative to its norm: the bounds of export."""
+LABEL = "fight"
+
+Array = NDArray[np.float32]
+Explainer = Callable[[NDArray[np.uint8]], Array]
+
+
+def main() -> None:
+    """Time the explanations, print a table, write JSON."""
+    options = read_options("Seconds per explanation: whycam against Keras.", "build/explanation.json", "windows")
+    with tempfile.TemporaryDirectory() as folder:
+        if options.model is None:
+            options.model, options.bundle = build_paper_network(Path(folder), options.seed)
+        report = measure(options.model, options.bundle, options.windows, options.seed)
+    show(report)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for name, row in report["explanations"].items():
+        if not row["error"] <= TOLERANCES[name]:
+            sys.exit(f"{name}: the ways disagree by {row['error']:.1e}, more than {TOLERANCES[name]:.0e}")
+
+
+def measure(model_path: Path, bundle_path: Path, windows: int, seed: int) -> dict[str, Any]:
+    """Time each explanation of `windows` windows, in Keras and in whycam in turn."""
+    import keras
+    import onnxruntime
+    import tensorflow as tf
+
+    import whycam
+    from whycam.bundle import Bundle
+    from whycam.detect import Model
+
+    model = Model(Bundle.open(bundle_path), providers=["cpu"])
+    manifest = model.manifest
+    shape = (manifest.window.frames, manifest.input.height, manifest.input.width, 3)
+    random = np.random.default_rng(seed)
+    label = LABEL if LABEL in manifest.classes else manifest.anomalies[0]
+    cam, saliency = keras_explainers(model_path, manifest.cams[0].name, manifest.classes.index(label))
+    seconds: dict[str, dict[str, list[float]]] = {}
+    errors: dict[str, float] = {}
+
+    def timed(name: str, way: str, run: Callable[[], Array]) -> Array:
+        time.sleep(PAUSE)
+        start = time.perf_counter()
+        found = run()
+        seconds.setdefault(name, {}).setdefault(way, []).append(time.perf_counter() - start)
+        return found
+
+    # The first window compiles and allocates: it is not timed.
+    for _ in track(range(windows + 1), "windows", console=screen, transient=True):
+        frames = random.integers(0, 256, shape, dtype=np.uint8)
+        window = model.snapshot(frames)
+
+        def explain(method: str, which: Any = "all", window: Any = window) -> Array:
+            made = model.explain(window, method, label, frames=which, time="relevance", reference="none")
+            return made.heatmaps[list(made.explained)]
+
+        wanted = timed("Grad-CAM", "keras", lambda frames=frames: cam(frames))
+        found = timed("Grad-CAM", "whycam", lambda: explain("grad-cam"))
+        errors["Grad-CAM"] = max(errors.get("Grad-CAM", 0), np.abs(found - wanted).max() / wanted.max())
+        wanted = timed("saliency", "keras", lambda frames=frames: saliency(frames))
+        found = timed("saliency", "whycam", lambda: explain("saliency"))
+        error = float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+        errors["saliency"] = max(errors.get("saliency", 0), error)
+        few = timed("saliency, top 3", "whycam", lambda: explain("saliency", 3))
+        assert len(few) == 3
+    seconds["saliency, top 3"]["keras"] = seconds["saliency"]["keras"]
+    errors["saliency, top 3"] = errors["saliency"]
+    explanations = {}
+    for name, ways in seconds.items():
+        figures = {way: spread(values[1:]) for way, values in sorted(ways.items())}
+        explanations[name] = {
+            "seconds": figures,
+            "times_faster_than_keras": figures["keras"]["median"] / figures["whycam"]["median"],
+            "error": float(errors[name]),
+        }
+    return {
+        "model": {"frames": shape[0], "height": shape[1], "width": shape[2], "features": manifest.features},
+        "cam_layer": manifest.cams[0].name,
+        "windows": windows,
+        "explanations": explanations,
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "whycam": whycam.__version__,
+        },
+    }
+
+
+def keras_explainers(path: Path, cam_layer: str, label: int) -> tuple[Explainer, Explainer]:
+    """Grad-CAM [T,h,w] and saliency [T,H,W] of the logit `label`, from frames uint8 [T,H,W,3], by Keras."""
+    import tensorflow as tf
+
+    from whycam_export.convert.chain import cut, load_model
+    from whycam_export.convert.extractor import build_extractor
+    from whycam_export.training.network import preprocess
+
+    chain = cut(load_model(path))
+    extractor = build_extractor(chain, [cam_layer])
+    (*below, last) = chain.head
+
+    def logit(maps: Any) -> Any:
+        values = extractor.upper(maps, training=False)
+        values = values[-1] if isinstance(values, list) else values
+        values = values[None]
+        for layer in below:
+            values = layer(values, training=False) if "dropout" in layer.name else layer(values)
+        return (tf.matmul(values, last.kernel) + last.bias)[0, label]
+
+    @tf.function
+    def grad_cam(images: Any) -> Any:
+        maps = extractor.lower(images, training=False)
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            value = logit(maps)
+        weights = tf.reduce_mean(tape.gradient(value, maps), axis=(1, 2))
+        return tf.nn.relu(tf.einsum("tc,thwc->thw", weights, maps))
+
+    @tf.function
+    def saliency(images: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            value = logit(extractor.lower(images, training=False))
+        return tf.reduce_max(tf.abs(tape.gradient(value, images)), axis=3)
+
+    return (
+        lambda frames: grad_cam(tf.convert_to_tensor(preprocess(frames))).numpy(),
+        lambda frames: saliency(tf.convert_to_tensor(preprocess(frames))).numpy(),
+    )
+
+
+def show(report: dict[str, Any]) -> None:
+    model, machine = report["model"], report["machine"]
+    table = Table(
+        title=f"one explanation, {model['frames']} frames of {model['width']}x{model['height']}, maps of "
+        f"{report['cam_layer']}, {machine['cores']} cores, median of {report['windows']}"
+    )
+    for column in ("explanation", "Keras", "whycam", "times faster", "error"):
+        table.add_column(column, justify="left" if column == "explanation" else "right")
+    for name, row in report["explanations"].items():
+        times = (f"{row['seconds'][way]['median'] * 1000:.0f} ms" for way in ("keras", "whycam"))
+        table.add_row(name, *times, f"{row['times_faster_than_keras']:.1f}", f"{row['error']:.1e}")
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()
