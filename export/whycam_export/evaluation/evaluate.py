@@ -20,6 +20,7 @@ from whycam_export.evaluation.gather import Gathered, Progress, gather
 from whycam_export.evaluation.measuring import Measured, SpaceBench, measure_context, measure_in_time, measure_moved
 from whycam_export.evaluation.network import Floats, Network
 from whycam_export.evaluation.result import Evaluation, Example, Row
+from whycam_export.evaluation.sanity import LIMIT, WINDOWS, check_rows
 
 EXAMPLES = 4
 """Windows whose maps are kept to be shown, of one class each as long as there are others."""
@@ -66,6 +67,8 @@ def evaluate(
     found = gather(clips, network, options.windows, options.masks, progress)
     context = Tally()
     space, examples = _in_space(found, network, methods, options, context, progress)
+    if options.model is not None:
+        space = _checked(space, found, network, options.model, options.seed, progress)
     time = _in_time(found, network, options, context, progress) if options.in_time else []
     return Evaluation(
         bundle=model.manifest.name,
@@ -83,6 +86,7 @@ def evaluate(
             "versus": list(options.versus),
             "windows": options.windows,
             "seed": options.seed,
+            "sanity_limit": LIMIT,
         },
         space=tuple(space),
         time=tuple(time),
@@ -162,6 +166,18 @@ def _in_time(found: Gathered, network: Network, options: Options, context: Tally
                 measure_moved(group, known, row)
     progress("explaining frames", steps, steps)
     return [row.row() for row in (*rows, *baselines)]
+
+
+def _checked(
+    rows: list[Row], found: Gathered, network: Network, model: Path, seed: int, progress: Progress
+) -> list[Row]:
+    # Keras takes seconds to load, and only this needs it.
+    from whycam_export.evaluation.shuffling import STAGES, shuffled_bundles
+
+    count = min(WINDOWS, len(found.shown))
+    cases = [found.shown[int((index + 0.5) * len(found.shown) / count)] for index in range(count)]
+    bundles = shuffled_bundles(model, network.model.manifest, seed)
+    return check_rows(rows, cases, network, bundles, STAGES, progress)
 
 
 def _costs(

@@ -20,8 +20,8 @@ class Meaning:
 
 
 SPACE: dict[str, Meaning] = {
-    "pointing": Meaning("peak inside", "high", "part of the frames whose hottest point lies inside the anomaly's mask"),
-    "energy": Meaning("heat inside", "high", "part of a frame's heat that lies inside the mask"),
+    "pointing": Meaning("peak in", "high", "part of the frames whose hottest point lies inside the anomaly's mask"),
+    "energy": Meaning("heat in", "high", "part of a frame's heat that lies inside the mask"),
     "deletion": Meaning("deletion", "low", "area under the score as the hottest pixels are blurred"),
     "insertion": Meaning(
         "insertion", "high", "area under the score as the hottest pixels appear on the blurred window"
@@ -33,9 +33,9 @@ SPACE: dict[str, Meaning] = {
         "sanity", "low", "rank correlation with the maps of the same network with all its weights shuffled"
     ),
     "ms": Meaning("ms", "low", "milliseconds for the explanation of a window"),
-    "ms_top": Meaning("ms, 3 frames", "low", "milliseconds for the explanation of the three most relevant frames"),
-    "frames": Meaning("in frames", "low", "the cost of a window in frames: runs of the CNN on one image"),
-    "frames_top": Meaning("3 frames, in frames", "low", "the cost of the three most relevant frames, in frames"),
+    "ms_top": Meaning("ms, top 3", "low", "milliseconds for the explanation of the three most relevant frames"),
+    "frames": Meaning("cost, frames", "low", "the cost of a window in frames: runs of the CNN on one image"),
+    "frames_top": Meaning("cost, top 3", "low", "the cost of the three most relevant frames, in frames"),
 }
 """Of a method that says where."""
 
@@ -45,11 +45,11 @@ TIME: dict[str, Meaning] = {
     "insertion": Meaning("insertion", "high", "area under the score as the most relevant frames alone are kept"),
     "difference": Meaning("ins - del", "high", "insertion minus deletion"),
     "auc_start": Meaning("AUC at start", "high", "AUC with the event moved to the start of a calm window"),
-    "auc_middle": Meaning("AUC in the middle", "high", "AUC with the event moved to the middle"),
+    "auc_middle": Meaning("AUC mid", "high", "AUC with the event moved to the middle"),
     "auc_end": Meaning("AUC at end", "high", "AUC with the event moved to the end"),
     "auc_bias": Meaning("AUC bias", "neither", "AUC with the event at the end minus AUC with it at the start"),
     "share_start": Meaning("share at start", "high", "part of the relevance on the event moved to the start"),
-    "share_middle": Meaning("share in the middle", "high", "part of the relevance on the event moved to the middle"),
+    "share_middle": Meaning("share mid", "high", "part of the relevance on the event moved to the middle"),
     "share_end": Meaning("share at end", "high", "part of the relevance on the event moved to the end"),
     "share_bias": Meaning("share bias", "neither", "share with the event at the end minus share with it at the start"),
 }

@@ -45,6 +45,6 @@ def strip(case: Case, heatmaps: Floats | None = None) -> str:
 def _outlined(tile: Picture, mask: NDArray[np.bool_]) -> Picture:
     small = cv2.resize(mask.astype(np.uint8), (tile.shape[1], tile.shape[0]), interpolation=cv2.INTER_AREA)
     contours, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    drawn = tile.copy()
+    drawn: Picture = tile.copy()
     cv2.drawContours(drawn, contours, -1, _OUTLINE, 1)
     return drawn

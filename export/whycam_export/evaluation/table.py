@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -11,9 +12,11 @@ from whycam_export.evaluation.figures import SPACE, TIME, Meaning
 from whycam_export.evaluation.result import Evaluation, Row
 
 SPACE_COLUMNS = (
-    "pointing", "energy", "deletion", "insertion", "difference", "peak_jump", "centre_jump", "correlation_all", "ms",
-    "frames", "frames_top",
+    "pointing", "energy", "deletion", "insertion", "difference", "peak_jump", "centre_jump", "correlation_all",
+    "frames", "frames_top", "ms", "ms_top",
 )  # fmt: skip
+ON_SCREEN = 10
+"""Columns of them that fit a terminal; the rest is in the report."""
 TIME_COLUMNS = ("auc", "deletion", "insertion", "difference", "auc_start", "auc_middle", "auc_end", "auc_bias")
 
 
@@ -28,7 +31,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
         console.print(f"[yellow]left out: {name}: {reason}[/]", highlight=False)
     if evaluation.unread:
         console.print(f"[yellow]{len(evaluation.unread)} clips left out[/]", highlight=False)
-    console.print(table("where", evaluation.ranked(), SPACE, SPACE_COLUMNS))
+    console.print(table("where", evaluation.ranked(), SPACE, SPACE_COLUMNS[:ON_SCREEN]))
     if evaluation.time:
         console.print(table("when", evaluation.ranked_in_time(), TIME, TIME_COLUMNS))
     context = evaluation.context
@@ -44,15 +47,15 @@ def show(evaluation: Evaluation, console: Console) -> None:
 def table(title: str, rows: Sequence[Row], meanings: dict[str, Meaning], names: Sequence[str]) -> Table:
     """A line per row of what was measured of `names`."""
     present = [name for name in names if any(name in row.figures for row in rows)]
-    found = Table(title=title, title_justify="left", title_style="bold")
+    contrasts = {row.versus for row in rows if row.kind == "method"}
+    found = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     found.add_column("method", no_wrap=True)
-    found.add_column("versus")
     for name in present:
         found.add_column(meanings[name].title, justify="right")
     for row in rows:
         style = "dim" if row.kind == "baseline" else "red" if row.verdict == "fails" else None
-        cells = [text(row, name) for name in present]
-        found.add_row(row.method, row.versus or "-", *cells, style=style)
+        name = f"{row.method} / {row.versus}" if len(contrasts) > 1 and row.versus else row.method
+        found.add_row(name, *[text(row, each) for each in present], style=style)
     return found
 
 

@@ -36,8 +36,8 @@ class Clip:
 def read_clips(folder: str | os.PathLike[str], classes: int = 2) -> list[Clip]:
     """The clips in `folder`: those that its `manifest.csv` names, else the videos in its sub-folders, a folder a class.
 
-    There must be clips of `classes` classes at least. Without a manifest each video is its own source. Raises TrainingError where the folder or its manifest is missing,
-    empty or wrong, naming the line.
+    Without a manifest each video is its own source. Raises TrainingError where the folder or its manifest is missing,
+    empty or wrong, naming the line, and where the clips are of fewer than `classes` classes.
     """
     root = Path(folder)
     if not root.is_dir():
