@@ -32,7 +32,7 @@ Score = Callable[[Images], Floats]
 def blurred(images: Images) -> Images:
     """The frames [T, H, W, 3] without their detail."""
     sigma = BLUR * max(images.shape[1:3])
-    return np.stack([cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for image in images])
+    return np.stack([cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for image in images])
 
 
 def ranks(heatmaps: Floats, height: int, width: int, rng: np.random.Generator) -> Floats:

@@ -22,13 +22,13 @@ class Meaning:
 SPACE: dict[str, Meaning] = {
     "pointing": Meaning("peak in", "high", "part of the frames whose hottest point lies inside the anomaly's mask"),
     "energy": Meaning("heat in", "high", "part of a frame's heat that lies inside the mask"),
-    "deletion": Meaning("deletion", "low", "area under the score as the hottest pixels are blurred"),
+    "deletion": Meaning("del.", "low", "deletion: area under the score as the hottest pixels are blurred"),
     "insertion": Meaning(
         "insertion", "high", "area under the score as the hottest pixels appear on the blurred window"
     ),
     "difference": Meaning("ins - del", "high", "insertion minus deletion"),
     "peak_jump": Meaning("peak jump", "low", "how far the peak moves from frame to frame, in parts of the diagonal"),
-    "centre_jump": Meaning("centre jump", "low", "how far the centre of the heat moves, in parts of the diagonal"),
+    "centre_jump": Meaning("mass jump", "low", "how far the centre of the heat moves, in parts of the diagonal"),
     "correlation_all": Meaning(
         "sanity", "low", "rank correlation with the maps of the same network with all its weights shuffled"
     ),
@@ -41,8 +41,8 @@ SPACE: dict[str, Meaning] = {
 
 TIME: dict[str, Meaning] = {
     "auc": Meaning("AUC", "high", "chance that a frame of the anomaly is more relevant than one before or after it"),
-    "deletion": Meaning("deletion", "low", "area under the score as the most relevant frames are replaced"),
-    "insertion": Meaning("insertion", "high", "area under the score as the most relevant frames alone are kept"),
+    "deletion": Meaning("del.", "low", "deletion: area under the score as the most relevant frames are replaced"),
+    "insertion": Meaning("ins.", "high", "insertion: area under the score as the most relevant frames alone are kept"),
     "difference": Meaning("ins - del", "high", "insertion minus deletion"),
     "auc_start": Meaning("AUC at start", "high", "AUC with the event moved to the start of a calm window"),
     "auc_middle": Meaning("AUC mid", "high", "AUC with the event moved to the middle"),

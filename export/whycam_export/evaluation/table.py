@@ -51,7 +51,7 @@ def table(title: str, rows: Sequence[Row], meanings: dict[str, Meaning], names: 
     found = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     found.add_column("method", no_wrap=True)
     for name in present:
-        found.add_column(meanings[name].title, justify="right")
+        found.add_column(meanings[name].title, justify="right", min_width=5)
     for row in rows:
         style = "dim" if row.kind == "baseline" else "red" if row.verdict == "fails" else None
         name = f"{row.method} / {row.versus}" if len(contrasts) > 1 and row.versus else row.method
