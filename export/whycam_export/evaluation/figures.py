@@ -24,7 +24,7 @@ SPACE: dict[str, Meaning] = {
     "energy": Meaning("heat in", "high", "part of a frame's heat that lies inside the mask"),
     "deletion": Meaning("del.", "low", "deletion: area under the score as the hottest pixels are blurred"),
     "insertion": Meaning(
-        "insertion", "high", "area under the score as the hottest pixels appear on the blurred window"
+        "ins.", "high", "insertion: area under the score as the hottest pixels appear on the blurred window"
     ),
     "difference": Meaning("ins - del", "high", "insertion minus deletion"),
     "peak_jump": Meaning("peak jump", "low", "how far the peak moves from frame to frame, in parts of the diagonal"),
@@ -34,7 +34,7 @@ SPACE: dict[str, Meaning] = {
     ),
     "ms": Meaning("ms", "low", "milliseconds for the explanation of a window"),
     "ms_top": Meaning("ms, top 3", "low", "milliseconds for the explanation of the three most relevant frames"),
-    "frames": Meaning("cost, frames", "low", "the cost of a window in frames: runs of the CNN on one image"),
+    "frames": Meaning("cost", "low", "the cost of a window in frames: runs of the CNN on one image"),
     "frames_top": Meaning("cost, top 3", "low", "the cost of the three most relevant frames, in frames"),
 }
 """Of a method that says where."""

@@ -24,17 +24,16 @@ Picture = NDArray[np.uint8]
 def strip(case: Case, heatmaps: Floats | None = None) -> str:
     """The frames of `case` under `heatmaps` [T, h, w], the mask outlined, as a `data:` address of a JPEG.
 
-    One scale for the whole window, as heat maps are to be compared over time.
+    Each frame has its own scale, because each is measured for itself; when it mattered is the relevance's to say.
     """
     frames = len(case.images)
     width = max(_NARROWEST, WIDTH // frames - GAP)
     height = round(width * case.images.shape[1] / case.images.shape[2])
-    peak = 0.0 if heatmaps is None else float(heatmaps.max())
     tiles = []
     for index, image in enumerate(case.images):
         tile: Picture = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        if heatmaps is not None and peak > 0:
-            tile = overlay(tile, heatmaps[index], peak)
+        if heatmaps is not None:
+            tile = overlay(tile, heatmaps[index])
         if case.masks is not None:
             tile = _outlined(tile, case.masks[index])
         tiles += [tile, np.full((height, GAP, 3), 255, np.uint8)]
