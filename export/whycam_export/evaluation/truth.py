@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from whycam.errors import InputError, SourceError
 from whycam_export.demo.footage import read_truth
+from whycam_export.training.clips import VIDEO_SUFFIXES
 
 RANGES = "ranges.csv"
 _COLUMNS = ("path", "start", "end")
@@ -151,7 +152,8 @@ def _ranges_of(masks: NDArray[np.bool_], times: NDArray[np.float64]) -> Ranges:
 
 
 def _key(path: str) -> str:
-    return Path(path).with_suffix("").as_posix() if Path(path).suffix else path
+    # Only a video's suffix: names may hold full stops of their own.
+    return Path(path).with_suffix("").as_posix() if Path(path).suffix.lower() in VIDEO_SUFFIXES else path
 
 
 def _seconds(where: str, text: str | None) -> float:

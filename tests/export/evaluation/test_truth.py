@@ -62,6 +62,11 @@ def test_ranges_alone_say_when_but_not_where(tmp_path: Path) -> None:
     assert truths.of(clips / "fire" / "two.mp4", TIMES) is None
 
 
+def test_names_may_hold_full_stops(tmp_path: Path) -> None:
+    (tmp_path / "ranges.csv").write_text("path,start,end\nfire/cam.1,1,2\nfire/cam.2.mp4,1,2\n")
+    assert set(read_ranges(tmp_path / "ranges.csv")) == {"fire/cam.1", "fire/cam.2"}
+
+
 def test_a_range_begins_with_its_first_moment_and_ends_before_its_last_whatever_the_rounding() -> None:
     assert Truth(((0.3, 0.6),)).inside(np.array([0.1 + 0.2 - 1e-9, 0.6 - 1e-9])).tolist() == [True, False]
 
