@@ -124,7 +124,7 @@ def test_a_file_that_onnx_runtime_cannot_load(bundle: Path, capfd: pytest.Captur
     [
         (lambda manifest: manifest["input"].update(height=16), "input 'frames' is [N, 8, 8, 3], not [N, 16, 8, 3]"),
         (lambda manifest: manifest.update(features=5), "output 'features' is [N, 3], not [N, 5]"),
-        (lambda manifest: manifest["cam"].update(width=2), "output 'maps' is [N, 3, 4, 4], not [N, 3, 4, 2]"),
+        (lambda manifest: manifest["cams"][0].update(width=2), "output 'maps' is [N, 3, 4, 4], not [N, 3, 4, 2]"),
         (lambda manifest: manifest["step"].update(states=[]), "its inputs are features, sums, not features"),
         (
             lambda manifest: (

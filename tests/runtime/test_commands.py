@@ -205,7 +205,7 @@ def test_explain_saves_arrays(whycam: Run, bundle: Path, video: Path, tmp_path: 
         assert why["times"] == pytest.approx([0.8, 0.9, 1.0, 1.1], abs=1e-3)
         assert why["relevance"][:2] == pytest.approx([0, 0], abs=0.02), "the fire began at 1.0 s"
         assert why["relevance"][2:] == pytest.approx([1 / 3, 2 / 3], abs=0.03), "and what is older counts half"
-        assert (str(why["label"]), str(why["method"]), str(why["versus"])) == ("fire", "layercam", "normal")
+        assert (str(why["label"]), str(why["method"]), str(why["versus"])) == ("fire", "grad-cam++", "normal")
         assert list(why["classes"]) == ["normal", "fight", "fire"]
         assert why["scores"].argmax() == 2
 
@@ -242,7 +242,7 @@ def test_the_contrast_may_be_chosen(
         (["--at", "60"], "no full window ends at 60 s: choose from 0.3 to 1.9 s"),
         (["--at", "1", "--label", "flood"], "class 'flood': the model knows normal, fight, fire"),
         (["--at", "1", "--versus", "flood", "--label", "fire"], "class 'flood'"),
-        (["--at", "1", "--method", "magic"], "method 'magic': there are grad-cam, hirescam, layercam"),
+        (["--at", "1", "--method", "magic"], "method 'magic': there are grad-cam, grad-cam++, hirescam"),
         (["--at", "1", "--precision", "int8"], "precision 'int8': bundle 'colours' has fp32"),
         (["--at", "1", "--provider", "quantum"], "execution provider 'quantum'"),
         (["--at", "1", "-o", "why.gif"], "name it .png or .npz"),

@@ -55,9 +55,24 @@ class Expected:
     def map_gradient(self, target: np.ndarray) -> np.ndarray:
         return 2 * self.maps * self.feature_gradient(target)[:, :, None, None] / MAP**2
 
+    def pixel_gradient(self, target: np.ndarray) -> np.ndarray:
+        spread = self.map_gradient(target).repeat(2, axis=2).repeat(2, axis=3) / (4 * 255)
+        return spread.transpose(0, 2, 3, 1)
 
-def build(directory: Path, *, step: bool = True) -> Path:
-    """Write the bundle into `directory`, with or without a step graph."""
+    def feature_excitation(self, target: np.ndarray) -> np.ndarray:
+        excitation = np.maximum(self.features * self.feature_gradient(target), 0)
+        return excitation / excitation.sum()
+
+    def map_excitation(self, features: np.ndarray) -> np.ndarray:
+        squares = self.maps**2
+        return features[:, :, None, None] * squares / squares.sum(axis=(2, 3), keepdims=True)
+
+    def logit(self, features: np.ndarray, target: np.ndarray) -> float:
+        return float(target @ WEIGHTS @ (self.decay[:, None] * features).sum(axis=0))
+
+
+def build(directory: Path, *, step: bool = True, explain: str = "all") -> Path:
+    """Write the bundle into `directory`, with or without a step graph, with all explanations' graphs or the `cams`'."""
     directory.mkdir(parents=True)
     graphs = {
         "features.onnx": _features(),
@@ -65,6 +80,14 @@ def build(directory: Path, *, step: bool = True) -> Path:
         "head_vjp.onnx": _head_vjp(),
         "maps_vjp.onnx": _maps_vjp(),
     }
+    if explain == "all":
+        graphs |= {
+            "upper.onnx": _upper(),
+            "pixels_vjp.onnx": _pixels(guided=False),
+            "pixels_guided.onnx": _pixels(guided=True),
+            "head_excitation.onnx": _head_excitation(),
+            "maps_excitation.onnx": _maps_excitation(),
+        }
     if step:
         graphs["step.onnx"] = _step()
     for name, model in graphs.items():
@@ -92,7 +115,7 @@ def _manifest(directory: Path, files: list[str], step: bool) -> Manifest:
             "window": {"frames": T, "frame_interval": INTERVAL, "max_gap": MAX_GAP},
             "input": {"height": SIZE, "width": SIZE},
             "features": C,
-            "cam": {"name": "squares", "channels": C, "height": MAP, "width": MAP},
+            "cams": [{"name": "squares", "channels": C, "height": MAP, "width": MAP}],
             "step": {"available": True, "states": [{"name": "sums", "shape": (T - 1, C)}]}
             if step
             else {"available": False, "reason": "the test wants the head"},
@@ -218,4 +241,73 @@ def _maps_vjp() -> onnx.ModelProto:
         [_value("maps", [FREE, C, MAP, MAP]), _value("feature_gradient", [FREE, C])],
         [_value("map_gradient", [FREE, C, MAP, MAP])],
         _constants(places=np.array([2, 3]), slope=np.float32(2 / MAP**2)),
+    )
+
+
+def _upper() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Mul", ["maps", "maps"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares", "places"], ["features"], keepdims=0),
+    ]
+    inputs, outputs = [_value("maps", [FREE, C, MAP, MAP])], [_value("features", [FREE, C])]
+    return _model(nodes, inputs, outputs, _constants(places=np.array([2, 3])))
+
+
+def _pixels(*, guided: bool) -> onnx.ModelProto:
+    """The true gradient; the guided one is its positive part, so that a test can tell them apart."""
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["bytes"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["bytes", "white"], ["shares"]),
+        helper.make_node("Transpose", ["shares"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["maps"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Unsqueeze", ["feature_gradient", "places"], ["spread"]),
+        helper.make_node("Mul", ["maps", "spread"], ["product"]),
+        helper.make_node("Mul", ["product", "slope"], ["coarse"]),
+        helper.make_node("Resize", ["coarse", "", "twice"], ["fine"], mode="nearest"),
+        helper.make_node("Transpose", ["fine"], ["gradient"], perm=[0, 2, 3, 1]),
+        helper.make_node("Relu" if guided else "Identity", ["gradient"], ["pixel_gradient"]),
+    ]
+    return _model(
+        nodes,
+        [_value("frames", [FREE, SIZE, SIZE, 3], TensorProto.UINT8), _value("feature_gradient", [FREE, C])],
+        [_value("pixel_gradient", [FREE, SIZE, SIZE, 3])],
+        _constants(
+            white=np.float32(255),
+            places=np.array([2, 3]),
+            slope=np.float32(2 / MAP**2 / 4 / 255),
+            twice=np.array([1, 1, 2, 2], np.float32),
+        ),
+    )
+
+
+def _head_excitation() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("MatMul", ["target", "backwards"], ["direction"]),
+        helper.make_node("Mul", ["decay", "direction"], ["weights"]),
+        helper.make_node("Mul", ["window", "weights"], ["contributions"]),
+        helper.make_node("Relu", ["contributions"], ["excitation"]),
+        helper.make_node("ReduceSum", ["excitation"], ["whole"], keepdims=1),
+        helper.make_node("Div", ["excitation", "whole"], ["feature_excitation"]),
+    ]
+    return _model(
+        nodes,
+        [_value("window", [T, C]), _value("target", [len(CLASSES)])],
+        [_value("feature_excitation", [T, C])],
+        _constants(backwards=WEIGHTS, decay=_decay()),
+    )
+
+
+def _maps_excitation() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Mul", ["maps", "maps"], ["squares"]),
+        helper.make_node("ReduceSum", ["squares", "places"], ["whole"], keepdims=1),
+        helper.make_node("Div", ["squares", "whole"], ["shares"]),
+        helper.make_node("Unsqueeze", ["feature_excitation", "places"], ["mass"]),
+        helper.make_node("Mul", ["shares", "mass"], ["map_excitation"]),
+    ]
+    return _model(
+        nodes,
+        [_value("maps", [FREE, C, MAP, MAP]), _value("feature_excitation", [FREE, C])],
+        [_value("map_excitation", [FREE, C, MAP, MAP])],
+        _constants(places=np.array([2, 3])),
     )

@@ -20,8 +20,10 @@ def differentiate(
     Args:
         model: an ONNX model whose shapes are static but for the batch dimension.
         outputs: names of the graph's outputs to differentiate.
-        inputs: names of the graph's inputs to differentiate by.
-        rules: the rule book, `"gradient"`.
+        inputs: names of the graph's inputs, or of values inside it, to differentiate by.
+        rules: the rule book: `gradient`; `guided` (guided backpropagation); `excitation` (excitation backpropagation);
+            `lrp` (z-plus in convolutions, epsilon elsewhere), `lrp-epsilon`, `lrp-z-plus`. With the last four, what
+            comes in for an output and goes out for an input is a mass (a winning probability, a relevance).
 
     Returns:
         A model with the inputs of `model`, then an input `grad_OUTPUT` for each of `outputs` (the vector, of the
@@ -39,7 +41,8 @@ def differentiate(
     graph_model = ir.from_proto(model)
     infer_shapes(graph_model)
     graph = graph_model.graph
-    wanted = [_named(graph.inputs, name, "input") for name in inputs]
+    inner = [value for node in graph for value in node.outputs]
+    wanted = [_named([*graph.inputs, *inner], name, "input", shown=len(graph.inputs)) for name in inputs]
     sources = [_named(graph.outputs, name, "output") for name in outputs]
     walk = Walk(_depending_on(graph, wanted))
 
@@ -66,11 +69,11 @@ def differentiate(
     return ir.to_proto(graph_model)
 
 
-def _named(values: Sequence[ir.Value], name: str, kind: str) -> ir.Value:
+def _named(values: Sequence[ir.Value], name: str, kind: str, shown: int | None = None) -> ir.Value:
     for value in values:
         if value.name == name:
             return value
-    names = ", ".join(str(value.name) for value in values)
+    names = ", ".join(str(value.name) for value in values[:shown])
     raise DifferentiationError(f"the graph has no {kind} '{name}'; it has {names}")
 
 

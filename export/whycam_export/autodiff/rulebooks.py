@@ -1,10 +1,21 @@
-"""The rule books: for each a rule per operator."""
+"""The rule books: for each a rule per operator. They differ in a few rules; the walk is the same."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from whycam_export.autodiff.rules import convolution, elementwise, layout, linear, normalization, pooling, reduction
+from whycam_export.autodiff.rules import (
+    convolution,
+    elementwise,
+    excitation,
+    guided,
+    layout,
+    linear,
+    lrp,
+    normalization,
+    pooling,
+    reduction,
+)
 
 if TYPE_CHECKING:
     from whycam_export.autodiff.walk import Rule
@@ -19,7 +30,14 @@ GRADIENT: dict[str, Rule] = {
     **layout.RULES,
 }
 
-BOOKS = {"gradient": GRADIENT}
+BOOKS: dict[str, dict[str, Rule]] = {
+    "gradient": GRADIENT,
+    "guided": {**GRADIENT, **guided.RULES},
+    "excitation": {**GRADIENT, **excitation.RULES},
+    "lrp": {**GRADIENT, **lrp.COMPOSITE_RULES},
+    "lrp-epsilon": {**GRADIENT, **lrp.EPSILON_RULES},
+    "lrp-z-plus": {**GRADIENT, **lrp.Z_PLUS_RULES},
+}
 
 
 def rulebook(name: str) -> dict[str, Rule]:

@@ -71,6 +71,10 @@ class Walk:
         self._gradients[value] = [total]
         return total
 
+    def follow(self, value: ir.Value) -> None:
+        """Count `value`, which a rule has emitted, among those that depend on what is differentiated by."""
+        self._active.add(value)
+
     def wants(self, value: ir.Value | None) -> bool:
         """Whether `value` depends on an input that is differentiated by."""
         return value is not None and value in self._active

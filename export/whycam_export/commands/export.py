@@ -35,9 +35,21 @@ def export(
     cam_layer: Annotated[
         str | None,
         typer.Option(
-            help="The layer whose maps explain; finer ones point better.", show_default="the last convolution"
+            help="Layers whose maps explain; finer ones point better. `auto`: the one that explains --clips best.",
+            metavar="NAME[,NAME...]|auto",
+            show_default="the last convolution",
         ),
     ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Labelled clips to choose the layer by, as `whycam evaluate` takes them.")
+    ] = None,
+    explain: Annotated[
+        str,
+        typer.Option(
+            help="Graphs to add: for every method of explanation, for class activation maps, or none.",
+            metavar="all|cams|none",
+        ),
+    ] = "all",
     frames: Annotated[
         int | None, typer.Option(help="Frames of a window, where the model leaves that open.", min=1)
     ] = None,
@@ -59,13 +71,15 @@ def export(
     console = Console(stderr=True, highlight=False)
     import_tensorflow()
     from whycam_export.convert import ExportOptions, export_bundle
+    from whycam_export.convert.graphs import check_explain
 
     options = ExportOptions(
         classes=tuple(name.strip() for name in classes.split(",")) if classes is not None else None,
         normal=normal,
         frame_interval=frame_interval,
         preprocess=preprocess,
-        cam_layer=cam_layer,
+        cam_layers=tuple(name.strip() for name in cam_layer.split(",")) if cam_layer is not None else (),
+        explain=check_explain(explain),
         frames=frames,
         sample=sample,
         version=version,
@@ -81,13 +95,11 @@ def _show(console: Console, output: Path, manifest: Manifest) -> None:
     from whycam_export.convert.parity import LIMITS
 
     console.print(f"\n[bold]{output}[/]  {', '.join(manifest.classes)}; normal is {manifest.normal}")
-    window, cam = manifest.window, manifest.cam
-    console.print(
-        f"window of {window.frames} frames, one each {window.frame_interval:g} s; "
-        f"maps of {cam.name}, {cam.channels} x {cam.height} x {cam.width}"
-    )
+    window = manifest.window
+    maps = ", ".join(f"{cam.name} ({cam.channels} x {cam.height} x {cam.width})" for cam in manifest.cams)
+    console.print(f"window of {window.frames} frames, one each {window.frame_interval:g} s; maps of {maps}")
     if manifest.provenance["cam_layer"]:
-        console.print(f"[yellow]{manifest.provenance['cam_layer']}: {cam.name} is taken[/]")
+        console.print(f"[yellow]{manifest.provenance['cam_layer']}: {manifest.cams[0].name} is taken[/]")
     if not manifest.step.available:
         console.print(f"[yellow]no step graph: {manifest.step.reason}; the runtime re-runs the window[/]")
 

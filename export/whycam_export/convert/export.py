@@ -21,7 +21,7 @@ from whycam.detect.sampling import longest_gap
 from whycam_export.convert import parity
 from whycam_export.convert.chain import Chain, cut, load_model
 from whycam_export.convert.extractor import Extractor, build_extractor
-from whycam_export.convert.graphs import Graphs, build_graphs
+from whycam_export.convert.graphs import Explain, Graphs, build_graphs
 from whycam_export.convert.head import Head, read_head
 from whycam_export.convert.preprocessing import Preprocessing, preprocessing
 from whycam_export.convert.reference import keras_reference
@@ -41,7 +41,9 @@ class ExportOptions:
     normal: str | None = None
     frame_interval: float | None = None
     preprocess: str | None = None
-    cam_layer: str | None = None
+    cam_layers: tuple[str, ...] = ()
+    """Where the maps come from that explain; none: the last convolution."""
+    explain: Explain = "all"
     frames: int | None = None
     sample: Path | None = None
     version: str = "1"
@@ -74,7 +76,7 @@ def export_bundle(
     stage("read the model")
     chain = cut(load_model(model), options.frames)
     meaning = _meaning(model, options)
-    extractor = build_extractor(chain, options.cam_layer)
+    extractor = build_extractor(chain, options.cam_layers)
     head = read_head(chain.head, chain.frames, extractor.features)
     _check_classes(meaning, head)
     prepare = preprocessing(meaning.preprocess, chain.per_frame)
@@ -82,12 +84,13 @@ def export_bundle(
     if options.sample is not None:
         stage(f"read {options.sample.name}")
         windows.append(video_window(options.sample, meaning.frame_interval, chain.frames, chain.height, chain.width))
-    graphs = build_graphs(chain, extractor, head, prepare, stage)
+    graphs = build_graphs(chain, extractor, head, prepare, stage, options.explain)
 
     stage("run Keras for comparison")
     names = ["noise", "sample"]
+    pixels = options.explain == "all"
     cases = [
-        parity.Case(name, frames, keras_reference(chain, extractor, head, prepare.apply(frames)))
+        parity.Case(name, frames, keras_reference(chain, extractor, head, prepare.apply(frames), pixels=pixels))
         for name, frames in zip(names, windows, strict=False)
     ]
     draft = _draft(output)
@@ -95,7 +98,7 @@ def export_bundle(
         stage("write the graphs and compare them with Keras")
         for name, graph in graphs.models.items():
             onnx.save(graph, draft / name)
-        figures = parity.measure(draft, cases, graphs.states)
+        figures = parity.measure(draft, cases, graphs.states, prepare)
         parity.check(figures)
         _write_golden(draft / "golden.npz", cases[-1], meaning.classes)
         manifest = _manifest(model, output, options, meaning, chain, extractor, head, prepare, graphs, figures, draft)
@@ -166,7 +169,7 @@ def _check_classes(meaning: _Meaning, head: Head) -> None:
 def _write_golden(path: Path, case: parity.Case, classes: tuple[str, ...]) -> None:
     scores = case.reference.scores
     best = int(scores.argmax())
-    heatmaps = np.maximum(case.reference.cams[best], 0).astype(np.float32)
+    heatmaps = np.maximum(case.reference.cams[0][best], 0).astype(np.float32)
     np.savez_compressed(path, frames=case.frames, scores=scores, heatmaps=heatmaps, label=np.array(classes[best]))
 
 
@@ -183,7 +186,7 @@ def _manifest(
     figures: Parity,
     draft: Path,
 ) -> Manifest:
-    channels, height, width = extractor.map_shape
+    layers = zip(extractor.cam_layers, extractor.map_shapes, strict=True)
     packages = ("whycam-export", "keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
     return Manifest(
         name=output.stem,
@@ -197,7 +200,10 @@ def _manifest(
         ),
         input=FrameSize(height=chain.height, width=chain.width),
         features=extractor.features,
-        cam=CamLayer(name=extractor.cam_layer, channels=channels, height=height, width=width),
+        cams=tuple(
+            CamLayer(name=name, channels=channels, height=height, width=width)
+            for name, (channels, height, width) in layers
+        ),
         step=Step(available=head.no_step is None, states=graphs.states, reason=head.no_step),
         thresholds={name: THRESHOLD for name in meaning.classes if name != meaning.normal},
         precisions={"fp32": "features.onnx"},

@@ -20,33 +20,75 @@ class Extractor:
     """images -> maps -> features."""
 
     lower: keras.Model
-    """images f32 [N,H,W,3] -> maps [N,h,w,C]"""
+    """images f32 [N,H,W,3] -> maps [N,h,w,C] of the first CAM layer"""
     upper: keras.Model
-    """maps [N,h,w,C] -> features [N,F]"""
-    cam_layer: str
+    """those maps -> maps of the other CAM layers, features [N,F]"""
+    cam_layers: tuple[str, ...]
+    """In the order of the network."""
     note: str | None
     """Why the maps are not the last convolution's, where they are not."""
 
     @property
     def features(self) -> int:
         """F."""
-        return int(self.upper.output_shape[-1])
+        return int(self.upper.outputs[-1].shape[-1])
 
     @property
-    def map_shape(self) -> tuple[int, int, int]:
-        """(C, h, w) of the maps."""
-        _, height, width, channels = self.lower.output_shape
-        return int(channels), int(height), int(width)
+    def map_shapes(self) -> list[tuple[int, int, int]]:
+        """(C, h, w) of each CAM layer's maps."""
+        tensors = [self.lower.outputs[0], *self.upper.outputs[:-1]]
+        return [(int(tensor.shape[3]), int(tensor.shape[1]), int(tensor.shape[2])) for tensor in tensors]
 
 
-def build_extractor(chain: Chain, cam_layer: str | None = None) -> Extractor:
-    """Rebuild the per-frame layers of `chain` as one network, and cut it at `cam_layer`.
+def build_extractor(chain: Chain, cam_layers: Sequence[str] = ()) -> Extractor:
+    """Rebuild the per-frame layers of `chain` as one network, and cut it at the first of `cam_layers`.
 
-    Without `cam_layer` it is the last convolution; where features depend on the frame by a way around that one (a skip
+    Without `cam_layers` it is the last convolution; where features depend on the frame by a way around that one (a skip
     connection), the next layer that all ways pass.
 
     Raises ModelError where the network does not end in a vector, or there is no such layer to cut at.
     """
+    image, features, pictures = _network(chain)
+    names = [layer.name for layer, _ in pictures]
+    starts = sorted({_find(name, pictures) for name in cam_layers}) or [_last_convolution(pictures)]
+    rest = [tensor for _, tensor in (pictures[index] for index in starts[1:])]
+    for layer, maps in pictures[starts[0] :]:
+        upper = _between(maps, [*rest, features])
+        if upper is None:
+            continue
+        if layer.name != names[starts[0]] and cam_layers:
+            raise ModelError(
+                f"--cam-layer {names[starts[0]]}: the features also come by a way around it; the next layer that all "
+                f"pass is {layer.name}"
+            )
+        note = (
+            None
+            if layer.name == names[starts[0]]
+            else f"{names[starts[0]]} is the last convolution, but has a way around it"
+        )
+        others = [names[index] for index in starts[1:]]
+        return Extractor(keras.Model(image, maps), upper, (layer.name, *others), note)
+    raise ModelError(
+        f"layer '{names[starts[0]]}': no layer behind it lies on all ways to the features; say --cam-layer"
+    )
+
+
+def stage_layers(chain: Chain) -> list[str]:
+    """The layers at which `--cam-layer auto` looks: for each size of the maps the last one that all ways pass."""
+    _, features, pictures = _network(chain)
+    found: dict[int, str] = {}
+    for layer, maps in pictures:
+        if isinstance(layer, (*CONVOLUTIONS, layers.Add, layers.Activation, layers.ReLU)) and _between(
+            maps, [features]
+        ):
+            found[int(maps.shape[1])] = layer.name
+    # Maps as large as the frame are pixels again, and their gradient costs as much as the whole CNN's.
+    sizes = [size for size in found if 4 <= size <= chain.height // 2]
+    return [found[size] for size in sorted(sizes, reverse=True)]
+
+
+def _network(chain: Chain) -> tuple[Any, Any, list[tuple[keras.Layer, Any]]]:
+    """The image, the features, and each layer that gives maps [N,h,w,C] with them."""
     image = keras.Input((chain.height, chain.width, 3), name="image")
     called: list[tuple[keras.Layer, Any]] = []
     features = _inline(chain.per_frame, image, called)
@@ -56,38 +98,27 @@ def build_extractor(chain: Chain, cam_layer: str | None = None) -> Extractor:
             f"layer '{last.name}': the per-frame network ends in shape {tuple(features.shape[1:])}, not in a vector; "
             "put TimeDistributed(Flatten()) or TimeDistributed(GlobalAveragePooling2D()) behind it"
         )
-    pictures = [(layer, tensor) for layer, tensor in called if len(tensor.shape) == 4]
-    names = [layer.name for layer, _ in pictures]
-    if cam_layer is None:
-        convolutions = [index for index, (layer, _) in enumerate(pictures) if isinstance(layer, CONVOLUTIONS)]
-        if not convolutions:
-            raise ModelError("the per-frame network has no convolution to explain by; say --cam-layer")
-        start = convolutions[-1]
-    elif cam_layer in names:
-        start = len(names) - 1 - names[::-1].index(cam_layer)
-    else:
+    return image, features, [(layer, tensor) for layer, tensor in called if len(tensor.shape) == 4]
+
+
+def _find(name: str, pictures: Sequence[tuple[keras.Layer, Any]]) -> int:
+    places = [index for index, (layer, _) in enumerate(pictures) if layer.name == name]
+    if not places:
         offered = ", ".join(layer.name for layer, _ in pictures if isinstance(layer, CONVOLUTIONS))
-        raise ModelError(f"--cam-layer {cam_layer}: no such layer with maps; the convolutions are {offered}")
-
-    for layer, maps in pictures[start:]:
-        upper = _between(maps, features)
-        if upper is None:
-            continue
-        if layer.name != names[start] and cam_layer is not None:
-            raise ModelError(
-                f"--cam-layer {cam_layer}: the features also come by a way around it; the next layer that all pass "
-                f"is {layer.name}"
-            )
-        note = (
-            None if layer.name == names[start] else f"{names[start]} is the last convolution, but has a way around it"
-        )
-        return Extractor(keras.Model(image, maps), upper, layer.name, note)
-    raise ModelError(f"layer '{names[start]}': no layer behind it lies on all ways to the features; say --cam-layer")
+        raise ModelError(f"--cam-layer {name}: no such layer with maps; the convolutions are {offered}")
+    return places[-1]
 
 
-def _between(maps: Any, features: Any) -> keras.Model | None:
+def _last_convolution(pictures: Sequence[tuple[keras.Layer, Any]]) -> int:
+    places = [index for index, (layer, _) in enumerate(pictures) if isinstance(layer, CONVOLUTIONS)]
+    if not places:
+        raise ModelError("the per-frame network has no convolution to explain by; say --cam-layer")
+    return places[-1]
+
+
+def _between(maps: Any, outputs: Sequence[Any]) -> keras.Model | None:
     try:
-        return keras.Model(maps, features)
+        return keras.Model(maps, list(outputs))
     except ValueError:  # Keras: the graph is disconnected, something reaches the features around the maps
         return None
 

@@ -32,15 +32,21 @@ class Preprocessing:
         scaled: Array = (ordered - np.array(self.mean, np.float32)) / np.array(self.scale, np.float32)
         return scaled
 
-    def graph(self, height: int, width: int) -> onnx.ModelProto:
-        """`frames` uint8 [N,H,W,3] BGR -> `images` f32 [N,3,H,W]."""
+    def apply_back(self, gradient: Array) -> Array:
+        """A gradient by what the network takes, f32 [...,3] -> the gradient by the frames, f32 [...,3] BGR."""
+        scaled: Array = gradient / np.array(self.scale, np.float32)
+        return scaled if self.channels == "BGR" else scaled[..., ::-1]
+
+    def graph(self, height: int, width: int, dtype: ir.DataType = ir.DataType.UINT8) -> onnx.ModelProto:
+        """`frames` [N,H,W,3] BGR of `dtype`, 0 to 255 -> `images` f32 [N,3,H,W]."""
         graph = GraphBuilder()
-        frames = ir.val("frames", dtype=ir.DataType.UINT8, shape=ir.Shape(("N", height, width, 3)))
+        frames = ir.val("frames", dtype=dtype, shape=ir.Shape(("N", height, width, 3)))
         # Moved as bytes: a quarter of the memory traffic.
         x = graph.op("Transpose", frames, perm=[0, 3, 1, 2])
         if self.channels == "RGB":
             x = graph.op("Gather", x, graph.integers(2, 1, 0), axis=1)
-        x = graph.op("Cast", x, to=int(ir.DataType.FLOAT))
+        if dtype != ir.DataType.FLOAT:
+            x = graph.op("Cast", x, to=int(ir.DataType.FLOAT))
         if any(self.mean):
             x = graph.op("Sub", x, graph.constant("mean", np.array(self.mean, np.float32).reshape(1, 3, 1, 1)))
         if any(scale != 1 for scale in self.scale):

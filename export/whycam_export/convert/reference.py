@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -27,24 +30,93 @@ class Reference:
     """f32 [K], of the untouched model"""
     logits: Array
     """f32 [K]"""
-    cams: Array
-    """f32 [K,T,h,w]: for each class sum_k alpha_k A_k, Grad-CAM before its ReLU (Selvaraju 2017, equations 1 and 2), of
-    the logit."""
+    cams: tuple[Array, ...]
+    """For each CAM layer f32 [K,T,h,w]: for each class sum_k alpha_k A_k, Grad-CAM before its ReLU (Selvaraju 2017,
+    equations 1 and 2), of the logit."""
+    feature_gradient: Array
+    """f32 [T,F], of the highest logit."""
+    image_gradient: Array | None
+    """f32 [T,H,W,3], of the highest logit by the preprocessed frames; None where it was not asked for."""
+    guided_gradient: Array | None
+    """The same, but that only what is positive passes a ReLU backwards (Springenberg 2015)."""
 
 
-def keras_reference(chain: Chain, extractor: Extractor, head: Head, images: Array) -> Reference:
-    """Run Keras on the preprocessed frames `images` f32 [T,H,W,3], with gradients by GradientTape."""
+def keras_reference(chain: Chain, extractor: Extractor, head: Head, images: Array, *, pixels: bool) -> Reference:
+    """Run Keras on the preprocessed frames `images` f32 [T,H,W,3], with gradients by GradientTape; those by the
+    `pixels` where they are asked for."""
     maps = tf.convert_to_tensor(_in_parts(extractor.lower, images))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(maps)
-        features = extractor.upper(maps, training=False)
+        *others, features = _listed(extractor.upper(maps, training=False))
+        tape.watch(features)
         values = _logits(chain, head, features[None])[0]
         logits = [values[index] for index in range(head.classes)]
-    cams = [tf.einsum("tc,thwc->thw", tf.reduce_mean(tape.gradient(logit, maps), (1, 2)), maps) for logit in logits]
+    layers = [maps, *others]
+    cams = [np.stack([_grad_cam(tape.gradient(logit, layer), layer) for logit in logits]) for layer in layers]
+    feature_gradient = tape.gradient(logits[int(tf.argmax(values))], features).numpy()
+    image_gradient = guided_gradient = None
+    if pixels:
+        image_gradient = _image_gradient(extractor, images, feature_gradient)
+        with guided_activations([extractor.lower, extractor.upper]):
+            guided_gradient = _image_gradient(extractor, images, feature_gradient)
     output = keras.ops.convert_to_numpy(chain.model(images[None], training=False))[0]
     return Reference(
-        features.numpy(), _scores(chain, head, output), values.numpy(), np.stack([cam.numpy() for cam in cams])
+        features=features.numpy(),
+        scores=_scores(chain, head, output),
+        logits=values.numpy(),
+        cams=tuple(cams),
+        feature_gradient=feature_gradient,
+        image_gradient=image_gradient,
+        guided_gradient=guided_gradient,
     )
+
+
+@contextmanager
+def guided_activations(models: Sequence[keras.Model]) -> Iterator[None]:
+    """Let the ReLUs of `models` pass backwards only what is positive, as guided backpropagation does."""
+    swapped = []
+    for layer in {id(layer): layer for model in models for layer in model.layers}.values():
+        function = getattr(layer, "activation", None)
+        if isinstance(layer, keras.layers.ReLU):
+            swapped.append((layer, "call", layer.call))
+            layer.call = partial(_guided_relu, highest=layer.max_value)
+        elif function in (keras.activations.relu, keras.activations.relu6):
+            swapped.append((layer, "activation", function))
+            layer.activation = partial(_guided_relu, highest=6.0 if function is keras.activations.relu6 else None)
+    try:
+        yield
+    finally:
+        for layer, name, value in swapped:
+            setattr(layer, name, value)
+
+
+def _guided_relu(x: Any, highest: float | None = None) -> Any:
+    def guided(x: Any) -> Any:
+        active = (x > 0) if highest is None else (x > 0) & (x < highest)
+        y = tf.nn.relu(x) if highest is None else tf.clip_by_value(x, 0, highest)
+        return y, lambda dy: tf.where(active & (dy > 0), dy, 0)
+
+    return tf.custom_gradient(guided)(x)
+
+
+def _image_gradient(extractor: Extractor, images: Array, feature_gradient: Array, size: int = 4) -> Array:
+    parts = []
+    for start in range(0, len(images), size):
+        some = tf.convert_to_tensor(images[start : start + size])
+        with tf.GradientTape() as tape:
+            tape.watch(some)
+            features = _listed(extractor.upper(extractor.lower(some, training=False), training=False))[-1]
+        parts.append(tape.gradient(features, some, feature_gradient[start : start + size]).numpy())
+    return np.concatenate(parts)
+
+
+def _grad_cam(gradient: Any, maps: Any) -> Array:
+    cam: Array = tf.einsum("tc,thwc->thw", tf.reduce_mean(gradient, (1, 2)), maps).numpy()
+    return cam
+
+
+def _listed(outputs: Any) -> list[Any]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _in_parts(model: keras.Model, images: Array, size: int = 8) -> Array:

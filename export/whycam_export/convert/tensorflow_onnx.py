@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import onnx
@@ -15,40 +17,54 @@ from whycam_export.convert.graph import IR_VERSION, OPSET
 from whycam_export.errors import ModelError
 
 
-def to_onnx(model: keras.Model, input_name: str, output_name: str) -> onnx.ModelProto:
+def to_onnx(model: keras.Model, input_name: str, *output_names: str) -> onnx.ModelProto:
     """Convert a feed-forward Keras network; pictures are NCHW in the graph where they are NHWC in Keras.
 
     Args:
-        model: one input and one output, [N,H,W,C] or [N,F], float32.
+        model: one input and one or several outputs, [N,H,W,C] or [N,F], float32.
         input_name: the name of the graph's input.
-        output_name: the name of the graph's output.
+        output_names: the names of the graph's outputs.
 
     Raises ModelError where tf2onnx cannot convert it.
     """
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=input_name)
-    function = tf.function(lambda x: tf.identity(model(x, training=False), name=output_name), input_signature=[spec])
-    pictures_out = [f"{output_name}:0", "Identity:0"] if len(model.output_shape) == 4 else None
+
+    def call(x: Any) -> list[Any]:
+        results = model(x, training=False)
+        results = results if isinstance(results, list | tuple) else [results]
+        return [tf.identity(result, name=name) for result, name in zip(results, output_names, strict=True)]
+
+    # tf2onnx names what a function returns Identity, Identity_1, ...
+    given = [("Identity" if index == 0 else f"Identity_{index}", name) for index, name in enumerate(output_names)]
+    pictures = [
+        f"{name}:0"
+        for names, output in zip(given, model.outputs, strict=True)
+        for name in names
+        if len(output.shape) == 4
+    ]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         converted, _ = tf2onnx.convert.from_function(
-            function,
+            tf.function(call, input_signature=[spec]),
             input_signature=[spec],
             opset=OPSET,
             inputs_as_nchw=[input_name, f"{input_name}:0"] if len(model.input_shape) == 4 else None,
-            outputs_as_nchw=pictures_out,
+            outputs_as_nchw=pictures or None,
         )
     except Exception as error:  # tf2onnx raises whatever the operator that it does not know leads to
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"network '{model.name}': tf2onnx cannot convert it ({reason.strip()[:200]})") from error
-    return _tidy(converted, input_name, output_name)
+    return _tidy(converted, input_name, output_names)
 
 
-def _tidy(converted: onnx.ModelProto, input_name: str, output_name: str) -> onnx.ModelProto:
+def _tidy(converted: onnx.ModelProto, input_name: str, output_names: Sequence[str]) -> onnx.ModelProto:
     model = ir.from_proto(converted)
     model.ir_version = IR_VERSION
     graph = model.graph
-    graph.inputs[0].name, graph.outputs[0].name = input_name, output_name
-    for value in (graph.inputs[0], graph.outputs[0]):
+    graph.inputs[0].name = input_name
+    for output, name in zip(graph.outputs, output_names, strict=True):
+        output.name = name
+    for value in (graph.inputs[0], *graph.outputs):
         assert value.shape is not None  # tf2onnx annotates inputs and outputs
         value.shape = ir.Shape(("N", *value.shape[1:]))
     infer_shapes(model)

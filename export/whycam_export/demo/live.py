@@ -43,9 +43,6 @@ host = "127.0.0.1"
 port = {port}
 score_seconds = 0.1
 
-[explain]
-method = "layercam"
-
 [metrics]
 port = 0
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam.explain import METHOD
 from whycam_export.demo.live import ALLOWED_SECONDS, Received
 from whycam_export.demo.measure import (
     ACCURACY_REQUIRED,
@@ -24,7 +25,7 @@ from whycam_export.demo.measure import (
     pointing,
     true_label,
 )
-from whycam_export.demo.watch import METHOD, OTHER_WAYS, VERSUS, Watched
+from whycam_export.demo.watch import OTHER_WAYS, VERSUS, Watched
 
 SCHEMA = "whycam.demo/1"
 

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 import whycam
 from whycam import Decision, Explanation, Frame
 from whycam.detect.decision import alerting
+from whycam.explain.default import METHOD
 from whycam.explain.target import contrast
 from whycam.pictures.figure import draw_explanation
 from whycam.pictures.record import Record
 from whycam_export.demo.footage import Truth, read_truth
 
-METHOD = "layercam"
 VERSUS = "normal"
 
-OTHER_WAYS: tuple[tuple[str, str | None], ...] = (("grad-cam", None), ("layercam", None))
+OTHER_WAYS: tuple[tuple[str, str | None], ...] = (("grad-cam", None), (METHOD, None))
 """Methods and contrasts that are measured beside, on the same windows: the paper's, and ours without the contrast."""
 
 _OUTLINE = (120, 255, 60)
@@ -91,7 +91,7 @@ def watch(bundle: Path, clip: Path, folder: Path, filmed: bool = True) -> Watche
                         others = tuple(detector.explain(method, label, other) for method, other in OTHER_WAYS)
                         reasons.append(Reason(why, decision.scores[label], raised, others))
                     if record is not None:
-                        heat = detector.explain_newest(METHOD, label, versus)
+                        heat = detector.explain(METHOD, label, versus, frames=[-1]).heatmaps[-1]
                 alerted = label
             if record is not None:
                 record.add(Frame(frame.image, frame.time), decision, heat)

@@ -33,7 +33,7 @@ class FrameSize(Part):
 
 
 class CamLayer(Part):
-    """The layer whose maps the explanations weigh."""
+    """A layer whose maps the explanations weigh."""
 
     name: str
     channels: int = Field(ge=1)
@@ -70,9 +70,13 @@ class Parity(Part):
     features: float = Field(description="largest error of features over the largest feature")
     logits: float | None = Field(default=None, description="largest error of logits over the largest logit, or 1")
     scores: float = Field(description="largest absolute error of scores")
-    heatmaps: float = Field(
-        description="largest error of Grad-CAM maps over the window's largest magnitude before the ReLU, or 0.001 logit"
+    heatmaps: float | None = Field(
+        default=None,
+        description="largest error of Grad-CAM maps over the window's largest value before the ReLU, or 0.001 logit",
     )
+    pixels: float | None = Field(default=None, description="error of the pixel gradient's norm, over that norm")
+    guided: float | None = Field(default=None, description="the same of guided backpropagation's")
+    excitation: float | None = Field(default=None, description="probability that excitation gains on its way, or owes")
     step: float | None = Field(default=None, description="largest absolute difference of scores, step against head")
 
 
@@ -87,7 +91,7 @@ class Manifest(Part):
     window: Window
     input: FrameSize
     features: int = Field(ge=1, description="F: features of a frame")
-    cam: CamLayer
+    cams: tuple[CamLayer, ...] = Field(min_length=1, description="the layers that explain, in the order of the network")
     step: Step
     thresholds: dict[str, Fraction] = Field(description="score at which an anomalous class raises an alert")
     precisions: dict[str, str] = Field(description="precision -> file of the feature extractor; `fp32` is always there")

@@ -10,6 +10,7 @@ import typer
 
 from whycam.commands.options import BundleOption, MethodOption, PrecisionOption, ProviderOption, VersusOption
 from whycam.errors import InputError
+from whycam.explain.default import METHOD
 
 if TYPE_CHECKING:
     from whycam.explain import Explanation
@@ -26,7 +27,7 @@ def explain(
         str | None, typer.Option("--label", help="The class to explain; by default the one decided.")
     ] = None,
     versus: VersusOption = "normal",
-    method: MethodOption = "layercam",
+    method: MethodOption = METHOD,
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
 ) -> None:

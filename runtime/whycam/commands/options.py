@@ -15,7 +15,7 @@ ProviderOption = Annotated[
     list[str] | None,
     typer.Option("--provider", help="cpu, cuda or tensorrt; may be repeated, in order of preference."),
 ]
-MethodOption = Annotated[str, typer.Option("--method", help="grad-cam, hirescam or layercam.")]
+MethodOption = Annotated[str, typer.Option("--method", help="One of those that `whycam explain --list` tells of.")]
 VersusOption = Annotated[
     str,
     typer.Option(

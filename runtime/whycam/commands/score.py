@@ -10,6 +10,7 @@ import typer
 
 from whycam.commands.options import BundleOption, MethodOption, PrecisionOption, ProviderOption, VersusOption
 from whycam.errors import InputError
+from whycam.explain.default import METHOD
 
 
 def score(
@@ -24,7 +25,7 @@ def score(
             help="Write decisions.jsonl, annotated.mp4 and timeline.png there, replacing these three files alone.",
         ),
     ] = None,
-    method: MethodOption = "layercam",
+    method: MethodOption = METHOD,
     versus: VersusOption = "normal",
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
@@ -71,6 +72,7 @@ def score(
                 print(decision.json(), flush=True)
                 if decision.alert:
                     label = alerting(decision.scores, manifest.thresholds)[0]
-                    heatmap = detector.explain_newest(method, label, contrast(manifest, label, versus))
+                    versus_class = contrast(manifest, label, versus)
+                    heatmap = detector.explain(method, label, versus_class, frames=[-1]).heatmaps[-1]
             record.add(frame, decision, heatmap)
     print(f"whycam: wrote {', '.join(str(path) for path in record.paths)}", file=sys.stderr)

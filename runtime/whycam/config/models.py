@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from whycam.explain.methods import METHODS
+from whycam.explain.default import METHOD, TIME
+from whycam.explain.methods import METHODS, TIME_METHODS
 from whycam.sources.network import without_credentials
 from whycam.sources.uri import is_live
 
@@ -120,9 +121,17 @@ class Evidence(Table):
 class Explain(Table):
     """How alerts are explained."""
 
-    method: str = Field(default="grad-cam", description="grad-cam, hirescam or layercam")
+    method: str = Field(default=METHOD, description="where: a method that `whycam explain --list` tells of")
+    time: str = Field(default=TIME, description="when: relevance, leave-one-out, keep-one or attention")
     versus: str = Field(
         default="normal", min_length=1, description="the class to contrast with: `normal`, a class's name, or `none`"
+    )
+    frames: int | Literal["all"] = Field(
+        default="all", description="frames that get heat maps: `all`, or how many of the most relevant ones"
+    )
+    reference: Literal["auto", "usual", "none"] = Field(
+        default="auto",
+        description="`usual`: explain what differs from what the camera usually shows; `auto`: once that is known",
     )
     within_seconds: float = Field(
         default=1.5,
@@ -136,6 +145,20 @@ class Explain(Table):
     def _known(cls, value: str) -> str:
         if value not in METHODS:
             raise ValueError(f"there is no method '{value}'; give one of {', '.join(METHODS)}")
+        return value
+
+    @field_validator("time")
+    @classmethod
+    def _known_in_time(cls, value: str) -> str:
+        if value not in TIME_METHODS:
+            raise ValueError(f"there is no method in time '{value}'; give one of {', '.join(TIME_METHODS)}")
+        return value
+
+    @field_validator("frames")
+    @classmethod
+    def _some(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f'{value} frames are none; give 1 or more, or "all"')
         return value
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
 from whycam.detect.decision import Decision, alerting
-from whycam.detect.model import Model
+from whycam.detect.model import Frames, Model, Reference
 from whycam.detect.resize import resize
 from whycam.detect.ring import FeatureRing, Sample, Snapshot
 from whycam.detect.sampling import COLD, Resampler
 from whycam.errors import InputError
+from whycam.explain.default import METHOD, TIME
 from whycam.explain.explanation import Explanation
 from whycam.sources.frame import check_image
 
@@ -104,27 +105,41 @@ class Detector:
         if self._scores is None:
             there, needed = len(self._ring), self.manifest.window.frames
             raise InputError(f"no full window to explain yet ({there} of {needed} frames): wait for a warm decision")
-        return Snapshot(self._ring.samples(), self._scores, _highest(self._scores))
+        return Snapshot(self._ring.samples(), self._scores, _highest(self._scores), self._ring.usual)
 
-    def explain(self, method: str = "grad-cam", label: str | None = None, versus: str | None = None) -> Explanation:
+    def explain(
+        self,
+        method: str = METHOD,
+        label: str | None = None,
+        versus: str | None = None,
+        *,
+        frames: Frames = "all",
+        time: str = TIME,
+        counter: bool = False,
+        reference: Reference = "auto",
+    ) -> Explanation:
         """Why the window's score for `label` is what it is: where in each frame, and how much each frame counts.
 
-        Nothing runs through the CNN again: features and maps are in the window still. `label` is by default the last
-        decision's; with `versus`, another class, the question is "why `label` rather than `versus`". Methods:
-        `grad-cam`, `hirescam`, `layercam`.
+        What the CNN made of the window's frames is there still: methods that weigh maps go back through the part of the
+        CNN above them at most, only those that go to the pixels through all of it.
 
-        Raises InputError while the window is cold, and for an unknown class or method, naming those there are.
+        Args:
+            method: where, one of `whycam.explain.METHODS`.
+            label: the class to explain; by default the last decision's.
+            versus: another class: then the question is "why `label` rather than `versus`".
+            frames: which frames get heat maps: an integer for so many of the most relevant ones, a list of indices, or
+                `all`. Relevance is always that of the whole window, at the cost of the head.
+            time: when, one of `whycam.explain.TIME_METHODS`.
+            counter: show what speaks against the label instead of what speaks for it.
+            reference: `usual` for what differs from what the camera usually shows, a running mean; `none`; or `auto`,
+                the former as soon as it is known.
+
+        Raises InputError while the window is cold, for an unknown class or method, naming those there are, for a method
+        that the bundle has no graphs for, and where what is usual is not known yet.
         """
-        return self.model.explain(self.snapshot(), method, label, versus)
-
-    def explain_newest(
-        self, method: str = "grad-cam", label: str | None = None, versus: str | None = None
-    ) -> NDArray[np.float32]:
-        """The heat map [h, w] of the window's newest frame alone: the last of `explain`, at a fraction of its cost.
-
-        One frame instead of T goes backwards through the CNN above the maps. Raises as `explain` does.
-        """
-        return self.model.explain_newest(self.snapshot(), method, label, versus)
+        return self.model.explain(
+            self.snapshot(), method, label, versus, frames=frames, time=time, counter=counter, reference=reference
+        )
 
     def _sample(self, frame: NDArray[np.uint8], time: float, still: bool) -> Sample:
         image = resize(frame, self.manifest.input.height, self.manifest.input.width)
@@ -132,7 +147,7 @@ class Detector:
         image = image.copy() if image is frame else image
         if still:
             return replace(self._ring.newest, image=image, time=time)
-        return Sample(*self.model.extract(image), image, time)
+        return self.model.sample(image, time)
 
     def _enter(self, sample: Sample) -> None:
         self._ring.push(sample)

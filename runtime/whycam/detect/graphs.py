@@ -27,12 +27,11 @@ class GraphSpec:
 
 
 def features_spec(manifest: Manifest, file: str) -> GraphSpec:
-    """The feature extractor in `file`: frames in, features and maps out."""
-    size = manifest.input
+    """The feature extractor in `file`: frames in, features and the maps of each CAM layer out."""
     return GraphSpec(
         file,
-        {"frames": (None, size.height, size.width, 3)},
-        {"features": (None, manifest.features), "maps": (None, *_map_shape(manifest))},
+        {"frames": _frames(manifest)},
+        {"features": (None, manifest.features), **_maps(manifest, "maps")},
         uint8=frozenset({"frames"}),
     )
 
@@ -52,6 +51,11 @@ def step_spec(manifest: Manifest) -> GraphSpec:
     )
 
 
+def upper_spec(manifest: Manifest) -> GraphSpec:
+    """The CNN above the first CAM layer: what its features would be for other maps."""
+    return GraphSpec("upper.onnx", {"maps": _first_maps(manifest)}, {"features": (None, manifest.features)})
+
+
 def head_vjp_spec(manifest: Manifest) -> GraphSpec:
     """The gradient of a target of logits with respect to the window's features."""
     window: Shape = (manifest.window.frames, manifest.features)
@@ -62,11 +66,59 @@ def head_vjp_spec(manifest: Manifest) -> GraphSpec:
 
 
 def maps_vjp_spec(manifest: Manifest) -> GraphSpec:
-    """The gradient with respect to the maps, from the gradient with respect to the features."""
-    maps: Shape = (None, *_map_shape(manifest))
+    """The gradient with respect to the maps of each CAM layer, from the gradient with respect to the features."""
     return GraphSpec(
-        "maps_vjp.onnx", {"maps": maps, "feature_gradient": (None, manifest.features)}, {"map_gradient": maps}
+        "maps_vjp.onnx",
+        {"maps": _first_maps(manifest), "feature_gradient": (None, manifest.features)},
+        _maps(manifest, "map_gradient"),
     )
+
+
+def pixels_spec(manifest: Manifest, file: str) -> GraphSpec:
+    """The gradient with respect to the frames' pixels, true or guided, through the whole CNN."""
+    return GraphSpec(
+        file,
+        {"frames": _frames(manifest), "feature_gradient": (None, manifest.features)},
+        {"pixel_gradient": _frames(manifest)},
+        uint8=frozenset({"frames"}),
+    )
+
+
+def head_excitation_spec(manifest: Manifest) -> GraphSpec:
+    """The winning probabilities of the window's features, for a target of logits."""
+    window: Shape = (manifest.window.frames, manifest.features)
+    return GraphSpec(
+        "head_excitation.onnx", {"window": window, "target": (len(manifest.classes),)}, {"feature_excitation": window}
+    )
+
+
+def maps_excitation_spec(manifest: Manifest) -> GraphSpec:
+    """The winning probabilities of the first CAM layer's maps, from those of the features."""
+    return GraphSpec(
+        "maps_excitation.onnx",
+        {"maps": _first_maps(manifest), "feature_excitation": (None, manifest.features)},
+        {"map_excitation": _first_maps(manifest)},
+    )
+
+
+def explanation_specs(manifest: Manifest) -> dict[str, GraphSpec]:
+    """The graphs that explanations may ask for, by name, as far as the bundle has them."""
+    specs = {
+        "head": head_spec(manifest),
+        "upper": upper_spec(manifest),
+        "head_vjp": head_vjp_spec(manifest),
+        "maps_vjp": maps_vjp_spec(manifest),
+        "pixels_vjp": pixels_spec(manifest, "pixels_vjp.onnx"),
+        "pixels_guided": pixels_spec(manifest, "pixels_guided.onnx"),
+        "head_excitation": head_excitation_spec(manifest),
+        "maps_excitation": maps_excitation_spec(manifest),
+    }
+    return {name: spec for name, spec in specs.items() if name == "head" or spec.file in manifest.files}
+
+
+def numbered(name: str, index: int) -> str:
+    """What a graph calls `name` for the CAM layer `index`: `maps`, `maps_2`, `maps_3`, ..."""
+    return name if index == 0 else f"{name}_{index + 1}"
 
 
 def _scored(manifest: Manifest) -> dict[str, Shape]:
@@ -74,5 +126,15 @@ def _scored(manifest: Manifest) -> dict[str, Shape]:
     return {"logits": (None, classes), "scores": (None, classes)}
 
 
-def _map_shape(manifest: Manifest) -> tuple[int, int, int]:
-    return manifest.cam.channels, manifest.cam.height, manifest.cam.width
+def _frames(manifest: Manifest) -> Shape:
+    return (None, manifest.input.height, manifest.input.width, 3)
+
+
+def _maps(manifest: Manifest, name: str) -> dict[str, Shape]:
+    return {
+        numbered(name, index): (None, cam.channels, cam.height, cam.width) for index, cam in enumerate(manifest.cams)
+    }
+
+
+def _first_maps(manifest: Manifest) -> Shape:
+    return _maps(manifest, "maps")["maps"]

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
-from whycam.detect.graphs import GraphSpec, features_spec, head_spec, head_vjp_spec, maps_vjp_spec, step_spec
-from whycam.detect.ring import Snapshot
+from whycam.detect.graphs import GraphSpec, explanation_specs, features_spec, numbered, step_spec
+from whycam.detect.ring import Sample, Snapshot
 from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
 from whycam.detect.sessions import Graph, choose_providers, feature_file, open_graph
-from whycam.explain.explanation import Explanation, relevance
-from whycam.explain.methods import method_named
+from whycam.errors import InputError
+from whycam.explain.default import METHOD, TIME
+from whycam.explain.explanation import Explanation
+from whycam.explain.inquiry import Inquiry
+from whycam.explain.methods import (
+    METHODS,
+    TIME_METHODS,
+    Method,
+    Way,
+    method_named,
+    offered,
+    time_method_named,
+)
 from whycam.explain.target import target_vector
+
+Frames = int | Sequence[int] | Literal["all"]
+"""Which frames of a window get heat maps: the n most relevant, those of these indices, or all."""
+Reference = Literal["auto", "usual", "none"]
+"""What a window is seen against: what its camera usually shows, or nothing; `auto`: the former where it is known."""
+Maps = tuple[NDArray[np.float32], ...]
 
 
 class Model:
@@ -30,12 +49,13 @@ class Model:
         extractor = features_spec(manifest, feature_file(manifest, precision))
         self._features = open_graph(bundle, extractor, self._wanted, insist=providers is not None)
         self._step = self._open(step_spec(manifest)) if manifest.step.available else None
-        self._head = None if manifest.step.available else self._open(head_spec(manifest))
-        # Opened at the first explanation, but damage should show now, not at the first alert.
-        for spec in (head_vjp_spec(manifest), maps_vjp_spec(manifest)):
+        # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.
+        specs = explanation_specs(manifest)
+        for spec in specs.values():
             bundle.file(spec.file)
-        self._head_vjp = _Late(lambda: self._open(head_vjp_spec(manifest)))
-        self._maps_vjp = _Late(lambda: self._open(maps_vjp_spec(manifest)))
+        self._late = {name: _Late(partial(self._open, spec)) for name, spec in specs.items()}
+        if self._step is None:
+            self._late["head"]()
 
     @property
     def manifest(self) -> Manifest:
@@ -47,65 +67,165 @@ class Model:
         """ONNX Runtime's names of the execution providers that the feature extractor runs on, in order."""
         return self._features.providers
 
-    def extract(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features f32 [F] and maps f32 [C, h, w] of `image`, uint8 [H, W, 3] BGR at the model's size."""
-        outputs = self._features({"frames": image[np.newaxis]})
-        return outputs["features"][0], outputs["maps"][0]
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those of `whycam.explain.METHODS` that the bundle has graphs for."""
+        return offered(METHODS, self._late)
+
+    @property
+    def time_methods(self) -> tuple[str, ...]:
+        """Those of `whycam.explain.TIME_METHODS` that the bundle has graphs for."""
+        return offered(TIME_METHODS, self._late)
+
+    def extract(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Maps]:
+        """Features f32 [N, F], and maps f32 [N, C, h, w] of each CAM layer, of images uint8 [N, H, W, 3] BGR."""
+        outputs = self._features({"frames": images})
+        maps = tuple(outputs[numbered("maps", index)] for index in range(len(self.manifest.cams)))
+        return outputs["features"], maps
+
+    def sample(self, image: NDArray[np.uint8], time: float) -> Sample:
+        """What the CNN makes of `image`, uint8 [H, W, 3] BGR at the model's size, seen at `time` seconds."""
+        features, maps = self.extract(image[np.newaxis])
+        return Sample(features[0], tuple(layer[0] for layer in maps), image, time)
+
+    def snapshot(self, images: NDArray[np.uint8], times: Sequence[float] | None = None) -> Snapshot:
+        """The window of T `images`, uint8 [T, H, W, 3] BGR at the model's size, scored; without a stream around it.
+
+        `times` are seconds, by default the model's frame interval apart. Raises InputError for another shape.
+        """
+        window, size = self.manifest.window, self.manifest.input
+        expected = (window.frames, size.height, size.width, 3)
+        if images.shape != expected or images.dtype != np.uint8:
+            raise InputError(f"a window is uint8 {list(expected)}, not {images.dtype} {list(images.shape)}")
+        moments = np.arange(window.frames) * window.frame_interval if times is None else times
+        samples = tuple(self.sample(image, float(time)) for image, time in zip(images, moments, strict=True))
+        _, values = self.logits(np.stack([sample.features for sample in samples])[np.newaxis])
+        scores = {name: float(value) for name, value in zip(self.manifest.classes, values[0], strict=True)}
+        return Snapshot(samples, scores, max(scores, key=scores.__getitem__))
+
+    def logits(self, windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits and scores f32 [N, K] of windows of features f32 [N, T, F]."""
+        outputs = self._run("head", {"window": windows})
+        return outputs["logits"], outputs["scores"]
 
     def scorer(self) -> Scorer:
         """A new sliding window: over the step graph where the bundle has one, else over the head."""
         if self._step is not None:
             return StepScorer(self._step, self.manifest)
-        assert self._head is not None
-        return WindowScorer(self._head)
+        return WindowScorer(self._late["head"]())
 
-    def open_explainer(self) -> None:
-        """Open the gradient graphs now, where the first explanation should not wait for them."""
-        self._head_vjp()
-        self._maps_vjp()
+    def open_explainer(self, method: str = METHOD, time: str = TIME) -> None:
+        """Open the graphs of these methods now, where the first explanation should not wait for them.
+
+        Raises InputError for a method that the bundle has no graphs for.
+        """
+        for way, name in ((method_named(method), method), (time_method_named(time), time)):
+            check_offered(self.manifest, way, name)
+            for graph in way.needs:
+                self._late[graph]()
 
     def explain(
-        self, window: Snapshot, method: str = "grad-cam", label: str | None = None, versus: str | None = None
+        self,
+        window: Snapshot,
+        method: str = METHOD,
+        label: str | None = None,
+        versus: str | None = None,
+        *,
+        frames: Frames = "all",
+        time: str = TIME,
+        counter: bool = False,
+        reference: Reference = "auto",
     ) -> Explanation:
-        """Why `window` was scored as it was; see `Detector.explain`.
+        """Why `window` was scored as it was; see `Detector.explain`."""
+        return self.compare(
+            window, [method], label, versus, frames=frames, time=time, counter=counter, reference=reference
+        )[0]
 
-        Raises InputError for an unknown class or method, naming those there are.
-        """
-        cam = method_named(method)
-        label, gradient = self._feature_gradient(window, label, versus)
-        maps = window.maps()
-        map_gradient = self._maps_vjp()({"maps": maps, "feature_gradient": gradient})["map_gradient"]
-        return Explanation(
-            heatmaps=cam(maps, map_gradient),
-            relevance=relevance(window.features(), gradient),
-            times=window.times(),
-            label=label,
-            method=method,
-            versus=versus,
-            frames=window.images(),
-        )
-
-    def explain_newest(
-        self, window: Snapshot, method: str = "grad-cam", label: str | None = None, versus: str | None = None
-    ) -> NDArray[np.float32]:
-        """The heat map [h, w] of the window's newest frame alone; as `Detector.explain_newest`."""
-        cam = method_named(method)
-        _, gradient = self._feature_gradient(window, label, versus)
-        maps = window.samples[-1].maps[np.newaxis]
-        map_gradient = self._maps_vjp()({"maps": maps, "feature_gradient": gradient[-1:]})["map_gradient"]
-        heatmap: NDArray[np.float32] = cam(maps, map_gradient)[0]
-        return heatmap
-
-    def _feature_gradient(
-        self, window: Snapshot, label: str | None, versus: str | None
-    ) -> tuple[str, NDArray[np.float32]]:
+    def compare(
+        self,
+        window: Snapshot,
+        methods: Sequence[str],
+        label: str | None = None,
+        versus: str | None = None,
+        *,
+        frames: Frames = "all",
+        time: str = TIME,
+        counter: bool = False,
+        reference: Reference = "auto",
+    ) -> list[Explanation]:
+        """The same question answered by several methods, which share what they have in common to compute."""
+        ways = [method_named(name, counter) for name in methods]
+        when = time_method_named(time)
+        for way, name in [*zip(ways, methods, strict=True), (when, time)]:
+            check_offered(self.manifest, way, name)
         label = window.label if label is None else label
         target = target_vector(self.manifest.classes, label, versus)
-        outputs = self._head_vjp()({"window": window.features(), "target": target})
-        return label, outputs["feature_gradient"]
+        usual = window.usual is not None if reference == "auto" else reference == "usual"
+        ask = Inquiry(self._run, window, -target if counter else target, usual=usual)
+        shares = when.shares(ask)
+        ask.chosen = _chosen(frames, shares)
+        return [
+            Explanation(
+                heatmaps=_placed(way.heatmaps(ask), ask.chosen, len(shares)),
+                relevance=shares,
+                times=window.times(),
+                label=label,
+                method=name,
+                time=time,
+                versus=versus,
+                counter=counter,
+                reference="usual" if usual else "none",
+                explained=ask.chosen,
+                frames=window.images(),
+            )
+            for way, name in zip(ways, methods, strict=True)
+        ]
+
+    def _run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        graph = self._features if name == "features" else self._late[name]()
+        return graph(dict(inputs))
 
     def _open(self, spec: GraphSpec) -> Graph:
         return open_graph(self.bundle, spec, self._wanted)
+
+
+def check_offered(manifest: Manifest, way: Way, name: str) -> None:
+    """Raise InputError where the bundle lacks graphs that the method `name` needs."""
+    graphs = explanation_specs(manifest)
+    missing = [graph for graph in way.needs if graph not in graphs]
+    if missing:
+        able = offered(METHODS if isinstance(way, Method) else TIME_METHODS, graphs)
+        raise InputError(
+            f"method '{name}' needs {', '.join(f'{graph}.onnx' for graph in missing)}, which bundle "
+            f"'{manifest.name}' has not: {_remedy(missing)}, or choose of {', '.join(able)}"
+        )
+
+
+def _remedy(missing: Sequence[str]) -> str:
+    if any("attention" in name for name in missing):
+        return "train the model with --attention"
+    return "export it with --explain all"
+
+
+def _chosen(frames: Frames, shares: NDArray[np.float32]) -> tuple[int, ...]:
+    """The frames to explain, in the window's order."""
+    count = len(shares)
+    if frames == "all":
+        return tuple(range(count))
+    if isinstance(frames, int):
+        if frames < 1:
+            raise InputError(f"frames {frames}: give how many of the most relevant ones, at least 1, or all")
+        # Of equal frames the newest: they are what was decided on.
+        return tuple(sorted(sorted(range(count), key=lambda index: (-shares[index], -index))[:frames]))
+    if not frames or not all(-count <= index < count for index in frames):
+        raise InputError(f"frames {list(frames)}: a window has the frames 0 to {count - 1}")
+    return tuple(sorted({index % count for index in frames}))
+
+
+def _placed(heatmaps: NDArray[np.float32], chosen: Sequence[int], count: int) -> NDArray[np.float32]:
+    placed = np.zeros((count, *heatmaps.shape[1:]), np.float32)
+    placed[list(chosen)] = heatmaps
+    return placed
 
 
 class _Late:

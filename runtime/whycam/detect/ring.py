@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+SPAN = 600
+"""Samples over which what is usual is averaged: at ten a second, the last minute counts most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -15,12 +18,32 @@ class Sample:
 
     features: NDArray[np.float32]
     """[F]"""
-    maps: NDArray[np.float32]
-    """[C, h, w], at the CAM layer."""
+    maps: tuple[NDArray[np.float32], ...]
+    """[C, h, w] at each CAM layer."""
     image: NDArray[np.uint8]
     """[H, W, 3] BGR, at the model's size."""
     time: float
     """Seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """What a camera usually shows: the mean over samples that have left the window, newer ones counting more."""
+
+    features: NDArray[np.float32]
+    """[F]"""
+    maps: tuple[NDArray[np.float32], ...]
+    """[C, h, w] at each CAM layer."""
+    samples: int
+    """How many have gone into it, at most `SPAN`."""
+
+    def with_sample(self, sample: Sample) -> Usual:
+        """The mean with one more sample in it."""
+        count = min(self.samples + 1, SPAN)
+        share = np.float32(1 / count)
+        features = self.features + share * (sample.features - self.features)
+        maps = tuple(old + share * (new - old) for old, new in zip(self.maps, sample.maps, strict=True))
+        return Usual(features, maps, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +56,12 @@ class Snapshot:
     """Score of each class."""
     label: str
     """The class with the highest score."""
+    usual: Usual | None = None
+    """What the camera usually shows; None until a whole window has passed."""
 
     def features(self) -> NDArray[np.float32]:
         """[T, F]."""
         return stacked_features(self.samples)
-
-    def maps(self) -> NDArray[np.float32]:
-        """[T, C, h, w]."""
-        return np.stack([sample.maps for sample in self.samples])
 
     def images(self) -> NDArray[np.uint8]:
         """[T, H, W, 3]."""
@@ -57,12 +78,16 @@ def stacked_features(samples: Sequence[Sample]) -> NDArray[np.float32]:
 
 
 class FeatureRing:
-    """The last T samples, oldest first. A slot that was missed holds the sample before it."""
+    """The last T samples, oldest first. A slot that was missed holds the sample before it.
+
+    What leaves enters the running mean of what is usual here, so that an event is not measured against itself.
+    """
 
     def __init__(self, slots: int) -> None:
         """A ring of T = `slots` samples, empty."""
         self._slots = slots
         self._samples: list[Sample] = []
+        self._usual: Usual | None = None
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -80,11 +105,18 @@ class FeatureRing:
     def push(self, sample: Sample) -> None:
         """Add `sample`; the oldest one leaves a full ring. A sample held for several slots is not copied."""
         if self.full:
-            del self._samples[0]
+            oldest = self._samples.pop(0)
+            usual = self._usual
+            self._usual = Usual(oldest.features, oldest.maps, 1) if usual is None else usual.with_sample(oldest)
         self._samples.append(sample)
 
+    @property
+    def usual(self) -> Usual | None:
+        """What is usual here; None until as many samples have left as the ring holds."""
+        return self._usual if self._usual is not None and self._usual.samples >= min(self._slots, SPAN) else None
+
     def clear(self) -> None:
-        """Forget all samples."""
+        """Forget all samples; what is usual stays."""
         self._samples.clear()
 
     def samples(self) -> tuple[Sample, ...]:

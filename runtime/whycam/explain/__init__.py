@@ -1,7 +1,8 @@
 """Explanations: where and when a window made the model decide as it did."""
 
+from whycam.explain.default import METHOD, TIME
 from whycam.explain.explanation import Explanation
-from whycam.explain.methods import METHODS
+from whycam.explain.methods import METHODS, TIME_METHODS
 from whycam.explain.overlay import overlay
 
-__all__ = ["METHODS", "Explanation", "overlay"]
+__all__ = ["METHOD", "METHODS", "TIME", "TIME_METHODS", "Explanation", "overlay"]

@@ -1,4 +1,4 @@
-"""The value that an explanation is, and the frames' share in it."""
+"""The value that an explanation is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Explanation:
     """Why a window was scored as it was: when, where, and for which question."""
 
     heatmaps: NDArray[np.float32]
-    """[T, h, w], where: non-negative, in units of the target's logit, one scale for the whole window."""
+    """[T, h, w], where: non-negative, one scale for the whole window; nought in frames that are not in `explained`."""
     relevance: NDArray[np.float32]
     """[T], when: each frame's share, summing to 1; all 0 where no frame speaks for the label."""
     times: NDArray[np.float64]
@@ -21,19 +21,24 @@ class Explanation:
     label: str
     """The class that is explained."""
     method: str
-    """One of `grad-cam`, `hirescam`, `layercam`."""
+    """Where: one of `whycam.explain.METHODS`."""
+    time: str
+    """When: one of `whycam.explain.TIME_METHODS`."""
     versus: str | None
     """The class it is contrasted with; None where the label's logit alone is explained."""
+    counter: bool
+    """Whether it shows what speaks against the label instead of what speaks for it."""
+    reference: str
+    """What the window was seen against: `usual`, what the camera usually shows, or `none`."""
+    explained: tuple[int, ...]
+    """The frames that have heat maps, in the window's order."""
     frames: NDArray[np.uint8]
     """[T, H, W, 3] BGR, the window's frames at the model's size."""
 
+    @property
+    def order(self) -> list[int]:
+        """The explained frames, most relevant first.
 
-def relevance(features: NDArray[np.float32], gradient: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each frame's share f32 [T] from features and their gradient f32 [T, F].
-
-    Gradient times input (Shrikumar et al. 2016) summed over a frame's features; what speaks against the target counts
-    as nothing.
-    """
-    support: NDArray[np.float32] = np.maximum((features * gradient).sum(axis=1), np.float32(0))
-    total = float(support.sum())
-    return support / np.float32(total) if total > 0 else support
+        Of equal ones the newest: where none speaks for the label, that is the one that was decided on.
+        """
+        return sorted(self.explained, key=lambda index: (-self.relevance[index], -index))

@@ -6,12 +6,14 @@ is told, an unknown key is refused, as it would be an order not followed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from whycam.alerts.regions import Region
+from whycam.explain.methods import METHODS, TIME_METHODS
 
 Phase = Literal["raised", "updated", "cleared"]
 StateName = Literal["connecting", "running", "stalled", "cold", "failed"]
@@ -37,6 +39,15 @@ Count = Annotated[int, Field(ge=0)]
 ONLINE, OFFLINE = b"online", b"offline"
 AvailabilityPayload = Literal["online", "offline"]
 """Plain text, not JSON."""
+
+
+def _one_of(names: Collection[str]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return value
+
+    return check
 
 
 def timestamp(seconds: float) -> str:
@@ -82,8 +93,15 @@ class FrameRelevance(Payload):
 class ExplanationSummary(Payload):
     """Why a window was scored as it was: which frames, and where in them."""
 
-    method: str = Field(description="grad-cam, hirescam or layercam.")
+    method: str = Field(description="Where: how the heat maps are made, such as grad-cam++.")
+    time_method: str = Field(
+        default="relevance", description="When: how the frames' shares are found, such as leave-one-out."
+    )
     versus: str | None = Field(description="The class it is contrasted with; null where the label alone is explained.")
+    counter: bool = Field(default=False, description="Whether it shows what speaks against the label instead.")
+    reference: Literal["usual", "none"] = Field(
+        default="none", description="usual: it shows what differs from what the camera usually shows."
+    )
     window_start: Timestamp = Field(description="When the window's first frame was captured.")
     window_end: Timestamp = Field(description="When the window's last frame was captured.")
     frames: list[FrameRelevance] = Field(description="The frames that mattered most, at most 3, most relevant first.")
@@ -271,6 +289,12 @@ class SetResult(Payload):
     thresholds: dict[str, Share] = Field(description="Of all classes that raise.")
 
 
+MethodName = Annotated[str, Field(json_schema_extra={"enum": list(METHODS)}), AfterValidator(_one_of(METHODS))]
+TimeMethodName = Annotated[
+    str, Field(json_schema_extra={"enum": list(TIME_METHODS)}), AfterValidator(_one_of(TIME_METHODS))
+]
+
+
 class ExplainRequest(Command):
     """Ask why a camera's window is scored as it is."""
 
@@ -281,14 +305,21 @@ class ExplainRequest(Command):
     label: str | None = Field(
         default=None, min_length=1, max_length=128, description="The class to explain; null: the window's own label."
     )
-    method: Literal["grad-cam", "hirescam", "layercam"] | None = Field(
-        default=None, description="Null: the device's setting."
-    )
+    method: MethodName | None = Field(default=None, description="Where; null: the device's setting.")
+    time_method: TimeMethodName | None = Field(default=None, description="When; null: the device's setting.")
     versus: str | None = Field(
         default=None,
         min_length=1,
         max_length=128,
         description="The class to contrast with; `normal`: the normal one; `none`: none; null: the device's setting.",
+    )
+    counter: bool = Field(
+        default=False, description="Show what speaks against the class instead of what speaks for it."
+    )
+    reference: Literal["auto", "usual", "none"] | None = Field(
+        default=None,
+        description="usual: show what differs from what the camera usually shows; auto: once that is known; null: the "
+        "device's setting.",
     )
     heatmaps: Literal["none", "top", "all"] = Field(
         default="top", description="Which frames to answer with under their heat maps: none, the most relevant, or all."

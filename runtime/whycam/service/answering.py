@@ -30,7 +30,6 @@ class Question:
     request: ExplainRequest
     window: Snapshot
     alert: str | None
-    method: str
     label: str
     versus: str | None
     reply: Reply
@@ -58,12 +57,11 @@ class Answering:
                 self._error(lane, request, "not-ready", f"camera '{lane.name}' has no {wanted} to explain; ask later")
             )
             return
-        method = request.method or self._settings.method
-        method_named(method)
+        method_named(request.method or self._settings.method, request.counter)
         label = request.label or window.label
         versus = contrast(lane.manifest, label, request.versus or self._settings.versus)
         target_vector(lane.manifest.classes, label, versus)
-        question = Question(lane, request, window, alert, method, label, versus, reply)
+        question = Question(lane, request, window, alert, label, versus, reply)
         if not self.worker.offer(question):
             waiting = f"{self.worker.capacity} requests are waiting already; ask again in a second"
             reply(self._error(lane, request, "busy", waiting))
@@ -71,13 +69,26 @@ class Answering:
     def _answer(self, question: Question) -> None:
         lane = question.lane
         try:
-            made = lane.model.explain(question.window, question.method, question.label, question.versus)
+            request = question.request
+            made = lane.model.explain(
+                question.window,
+                request.method or self._settings.method,
+                question.label,
+                question.versus,
+                # The regions are those of the most relevant frame, so one is explained in any case.
+                frames="all" if request.heatmaps == "all" else 1,
+                time=request.time_method or self._settings.time,
+                counter=request.counter,
+                reference=request.reference or self._settings.reference,
+            )
             answer = self._composer.answer(lane, question.request, question.window, question.alert, made)
         except Exception as error:
             if not isinstance(error, InputError):
                 log.exception("a request could not be answered", extra={"camera": lane.name})
             self._metrics.explanation("failed")
             fault = f"the explanation failed ({type(error).__name__}); see the device's log"
+            if isinstance(error, InputError):
+                fault = str(error)
             question.reply(self._error(lane, question.request, "failed", fault))
             return
         self._metrics.explanation("answered")

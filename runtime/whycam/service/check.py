@@ -6,10 +6,12 @@ from pathlib import Path
 
 from whycam.alerts.judge import thresholds_of
 from whycam.bundle import Bundle
-from whycam.config.models import Camera, Config
+from whycam.config.models import Camera, Config, Explain
 from whycam.config.secrets import broker_password, camera_url
+from whycam.detect.model import check_offered
 from whycam.detect.sessions import feature_file
 from whycam.errors import ConfigError, InputError, WhycamError
+from whycam.explain.methods import METHODS, TIME_METHODS
 from whycam.explain.target import contrast
 from whycam.sources.network import without_credentials
 
@@ -37,7 +39,7 @@ def check_config(path: Path, config: Config) -> list[str]:
         name = f"camera '{camera.name}': "
         try:
             camera_url(camera)
-            told.append(_camera(camera, config.explain.versus))
+            told.append(_camera(camera, config.explain))
         except WhycamError as error:
             problems.append(f"{path}: {name}{str(error).removeprefix(name)}")
     if problems:
@@ -45,11 +47,13 @@ def check_config(path: Path, config: Config) -> list[str]:
     return told
 
 
-def _camera(camera: Camera, versus: str) -> str:
+def _camera(camera: Camera, explain: Explain) -> str:
     manifest = Bundle.open(camera.bundle).manifest
     feature_file(manifest, camera.precision)
     for label in manifest.anomalies:
-        contrast(manifest, label, versus)
+        contrast(manifest, label, explain.versus)
+    for way, name in ((METHODS[explain.method], explain.method), (TIME_METHODS[explain.time], explain.time)):
+        check_offered(manifest, way, name)
     watched = ", ".join(f"{name} from {score:g}" for name, score in thresholds_of(camera, manifest).items())
     zones = f", {len(camera.zones)} zones" if camera.zones else ""
     armed = "" if camera.armed else ", not armed"

@@ -80,10 +80,13 @@ class Composer:
     def summary(self, lane: Lane, made: Explanation, heatmap_topic: str | None) -> ExplanationSummary:
         """The explanation in a few hundred bytes; regions are those of the most relevant frame."""
         times = [self._time(float(time)) for time in made.times]
-        order = _most_relevant(made)
+        order = made.order
         width, height = lane.frame_size
         return ExplanationSummary(
             method=made.method,
+            time_method=made.time,
+            counter=made.counter,
+            reference="usual" if made.reference == "usual" else "none",
             versus=made.versus,
             window_start=times[0],
             window_end=times[-1],
@@ -102,7 +105,7 @@ class Composer:
         self, lane: Lane, request: ExplainRequest, window: Snapshot, alert: str | None, made: Explanation
     ) -> ExplainResponse:
         """The answer to a request."""
-        order = _most_relevant(made)
+        order = made.order
         chosen = {"none": [], "top": order[:1], "all": sorted(order)}[request.heatmaps]
         return ExplainResponse(
             request_id=request.request_id,
@@ -228,7 +231,7 @@ def picture_of(lane: Lane, made: Explanation, index: int | None = None) -> bytes
     """
     with needs(OPENCV):
         import cv2
-    index = _most_relevant(made)[0] if index is None else index
+    index = made.order[0] if index is None else index
     picture = lane.footage.at(float(made.times[index]))
     frame = made.frames[index] if picture is None else picture
     peak = float(made.heatmaps.max())
@@ -242,8 +245,3 @@ def picture_of(lane: Lane, made: Explanation, index: int | None = None) -> bytes
 def _born(episode: str) -> float:
     """When an id was made, seconds since the epoch: the same for all messages of an episode, whatever clock was set."""
     return (UUID(episode).int >> 80) / 1000
-
-
-def _most_relevant(made: Explanation) -> list[int]:
-    # Of equal frames the newest: where none speaks for the label, that is the one that was decided on.
-    return sorted(range(len(made.relevance)), key=lambda index: (-made.relevance[index], -index))

@@ -158,6 +158,9 @@ class Reporter:
                 self._explain_config.method,
                 event.episode.label,
                 contrast(lane.manifest, event.episode.label, self._explain_config.versus),
+                frames=self._explain_config.frames,
+                time=self._explain_config.time,
+                reference=self._explain_config.reference,
             )
             topics = self._composer.topics
             summary = self._composer.summary(lane, explanation, topics.heatmap(lane.name, event.episode.id))

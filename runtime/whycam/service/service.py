@@ -21,7 +21,7 @@ from whycam.alerts.outbox import Outbox
 from whycam.bundle import Bundle
 from whycam.config.file import load_config
 from whycam.config.models import Camera as CameraConfig
-from whycam.config.models import Config
+from whycam.config.models import Config, Explain
 from whycam.detect import Decision, Model
 from whycam.errors import InputError, WhycamError
 from whycam.mqtt.client import MqttClient
@@ -253,7 +253,9 @@ class Service:
             systemd.status(f"loading {camera.bundle.name}")
             # In a thread: an engine may be built for minutes, and systemd waits no longer than it is told to.
             loading = Future[Model]()
-            threading.Thread(target=_load_model, args=(camera, loading), name="loading", daemon=True).start()
+            threading.Thread(
+                target=_load_model, args=(camera, self.config.explain, loading), name="loading", daemon=True
+            ).start()
             while not wait((loading,), _beat_seconds()).done:
                 if self._stop_wanted:
                     raise InputError("not loaded: the service is stopping")
@@ -548,10 +550,10 @@ def _beat_seconds() -> float:
     return min(systemd.watchdog_seconds() or 2.0, 2.0) / 2
 
 
-def _load_model(camera: CameraConfig, loaded: Future[Model]) -> None:
+def _load_model(camera: CameraConfig, explain: Explain, loaded: Future[Model]) -> None:
     try:
         model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers)
-        model.open_explainer()
+        model.open_explainer(explain.method, explain.time)
     except BaseException as error:
         loaded.set_exception(error)
     else:

@@ -14,7 +14,10 @@ from keras import layers
 
 import whycam
 from tests.export.convert.models import FORMS, plain, saved, small_cnn
+from whycam.bundle import Bundle
+from whycam.detect import Model
 from whycam.errors import WhycamError
+from whycam.explain.cams import fuse
 from whycam_export.convert import ExportOptions, export_bundle, parity
 from whycam_export.errors import ModelError
 
@@ -77,7 +80,7 @@ def test_detector_and_explanation_agree_with_keras(form: str, classes: int, cam_
     model = saved(FORMS[form], str(tmp_path / "model.keras"))
     frames = 4 if model.input_shape[1] is None else None
     bundle = tmp_path / "model.whycam"
-    export_bundle(tmp_path / "model.keras", bundle, options(classes, cam_layer=cam_layer, frames=frames))
+    export_bundle(tmp_path / "model.keras", bundle, options(classes, cam_layers=(cam_layer,), frames=frames))
     detector = whycam.load(bundle)
     window = detector.manifest.window.frames
     size = detector.manifest.input
@@ -103,7 +106,7 @@ def test_another_backbone_is_preprocessed_in_its_own_way_and_explained_exactly(t
     saved(FORMS["average-pooled MobileNetV2"], str(tmp_path / "mobile.keras"))
     manifest = export_bundle(tmp_path / "mobile.keras", tmp_path / "mobile.whycam", options(2, preprocess="auto"))
     assert manifest.provenance["preprocess"] == "tf"
-    assert manifest.cam.name == "Conv_1"
+    assert [cam.name for cam in manifest.cams] == ["Conv_1"]
     assert manifest.step.available
     parity.check(manifest.parity)
 
@@ -121,9 +124,74 @@ def test_maps_of_a_layer_with_a_way_around_it_are_taken_where_the_ways_meet(tmp_
 
     saved(residual, str(tmp_path / "m.keras"))
     manifest = export_bundle(tmp_path / "m.keras", tmp_path / "m.whycam", options(2))
-    assert manifest.cam.name == "joined"
+    assert [cam.name for cam in manifest.cams] == ["joined"]
     with pytest.raises(ModelError, match=r"--cam-layer branch: .* the next layer that all pass is joined"):
-        export_bundle(tmp_path / "m.keras", tmp_path / "n.whycam", options(2, cam_layer="branch"))
+        export_bundle(tmp_path / "m.keras", tmp_path / "n.whycam", options(2, cam_layers=("branch",)))
+
+
+def test_every_method_runs_from_a_bundle_and_saliency_agrees_with_keras(tmp_path: Path) -> None:
+    model = saved(FORMS["plain"], str(tmp_path / "m.keras"))
+    manifest = export_bundle(tmp_path / "m.keras", tmp_path / "m.whycam", options(3))
+    runner = Model(Bundle.open(tmp_path / "m.whycam"))
+    size, window = manifest.input, manifest.window.frames
+    frames = np.random.default_rng(2).integers(0, 256, (window, size.height, size.width, 3), dtype=np.uint8)
+    snapshot = runner.snapshot(frames)
+
+    for made in runner.compare(snapshot, runner.methods, "fire", "normal"):
+        assert made.heatmaps.shape[0] == window
+        assert np.isfinite(made.heatmaps).all()
+        assert made.heatmaps.min() >= 0
+
+    images = tf.convert_to_tensor(frames[..., ::-1].astype(np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logit = logits_of(model, images)[2]
+    wanted = np.abs(tape.gradient(logit, images).numpy()).max(axis=3)
+    found = runner.explain(snapshot, "saliency", "fire").heatmaps
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * wanted.max())
+
+
+def logits_of(model: keras.Model, images: tf.Tensor) -> tf.Tensor:
+    """Logits of a model that ends in a softmax."""
+    last = model.layers[-1]
+    below = keras.Model(model.inputs, last.input)(images[None], training=False)
+    return (tf.matmul(below, last.kernel) + last.bias)[0]
+
+
+def test_maps_of_several_layers_are_exported_and_explained_together(tmp_path: Path) -> None:
+    saved(FORMS["plain"], str(tmp_path / "m.keras"))
+    names = ("last_conv", "first_conv")
+    manifest = export_bundle(tmp_path / "m.keras", tmp_path / "m.whycam", options(3, cam_layers=names))
+    assert [cam.name for cam in manifest.cams] == ["first_conv", "last_conv"]
+    runner = Model(Bundle.open(tmp_path / "m.whycam"))
+    size, window = manifest.input, manifest.window.frames
+    frames = np.random.default_rng(2).integers(0, 256, (window, size.height, size.width, 3), dtype=np.uint8)
+    heatmaps = runner.explain(runner.snapshot(frames), "layercam", "fire").heatmaps
+    assert heatmaps.shape == (window, manifest.cams[0].height, manifest.cams[0].width)
+
+    single = []
+    for name in ("first_conv", "last_conv"):
+        export_bundle(tmp_path / "m.keras", tmp_path / f"{name}.whycam", options(3, cam_layers=(name,), explain="cams"))
+        one = Model(Bundle.open(tmp_path / f"{name}.whycam"))
+        single.append(one.explain(one.snapshot(frames), "layercam", "fire").heatmaps)
+    np.testing.assert_allclose(heatmaps, fuse(single), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("explain", "there", "missing"),
+    [("cams", {"head_vjp.onnx", "maps_vjp.onnx"}, "pixels_vjp.onnx"), ("none", {"head.onnx"}, "head_vjp.onnx")],
+)
+def test_a_bundle_has_the_graphs_that_were_asked_for(
+    explain: str, there: set[str], missing: str, tmp_path: Path
+) -> None:
+    saved(FORMS["plain"], str(tmp_path / "m.keras"))
+    manifest = export_bundle(tmp_path / "m.keras", tmp_path / "m.whycam", options(3, explain=explain))
+    assert there <= set(manifest.files)
+    assert missing not in manifest.files
+    assert manifest.parity.pixels is None
+    runner = Model(Bundle.open(tmp_path / "m.whycam"))
+    assert {"activation", "eigen-cam"} <= set(runner.methods)
+    assert "leave-one-out" in runner.time_methods
 
 
 def test_a_bidirectional_head_says_why_it_has_no_step(tmp_path: Path) -> None:
@@ -238,7 +306,7 @@ def test_a_model_of_another_form_is_refused_by_name(make: Any, message: str, tmp
         ({"preprocess": "vgg"}, "--preprocess vgg: unknown; there are auto, caffe, torch, tf, none"),
         ({"preprocess": "auto"}, "cannot tell how the model's frames were preprocessed"),
         (
-            {"cam_layer": "conv9"},
+            {"cam_layers": ("conv9",)},
             "--cam-layer conv9: no such layer with maps; the convolutions are first_conv, last_conv",
         ),
         ({"frames": 7}, "its windows have 5 frames, not 7"),

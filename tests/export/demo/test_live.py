@@ -16,6 +16,7 @@ from rich.console import Console
 from tests.runtime import tiny_bundle
 from tests.runtime.mqtt.collector import until
 from tests.runtime.service.running import write_video
+from whycam.explain import METHOD
 from whycam_export.demo import live
 
 needs_broker = pytest.mark.skipif(live.mosquitto() is None, reason="needs Mosquitto (Debian: mosquitto)")
@@ -30,7 +31,7 @@ def test_the_alert_and_its_heat_map_arrive(tmp_path: Path) -> None:
     received = live.watch_live(bundle, clip, "fight", tmp_path / "live", Console(file=told))
 
     assert (received.payload["phase"], received.payload["label"]) == ("raised", "fight")
-    assert received.payload["explanation"]["method"] == "layercam"
+    assert received.payload["explanation"]["method"] == METHOD
     assert received.crossed < received.arrived
     assert cv2.imread(str(tmp_path / received.heatmap)).shape == (48, 64, 3)
     assert [line.split()[1] for line in received.lines] == ["raised", "cleared"]

@@ -32,6 +32,10 @@ def explanation(rows_and_columns: list[tuple[int, int] | None], times: list[floa
         times=np.array(times),
         label="fire",
         method="layercam",
+        time="relevance",
+        counter=False,
+        reference="none",
+        explained=tuple(range(len(heatmaps))),
         versus="normal",
         frames=np.zeros((count, 8, 8, 3), np.uint8),
     )

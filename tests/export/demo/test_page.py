@@ -36,7 +36,7 @@ def bundle(folder: Path) -> Path:
         "window": {"frames": 4, "frame_interval": 0.1, "max_gap": 0.2},
         "input": {"height": 112, "width": 112},
         "features": 8,
-        "cam": {"name": "block3_conv4", "channels": 4, "height": 4, "width": 4},
+        "cams": [{"name": "block4_conv4", "channels": 4, "height": 4, "width": 4}],
         "step": {"available": False, "reason": "made by hand"},
         "thresholds": {"fire": 0.5},
         "precisions": {"fp32": "features.onnx"},
@@ -71,7 +71,19 @@ def watched(folder: Path, name: str, label: str, onset: float, points: bool = Tr
         share = np.full(4, 0.25, np.float32)
         window = np.array([onset, onset + 0.1, onset + 0.2, onset + 0.3])
         frames = np.zeros((4, 8, 8, 3), np.uint8)
-        why = Explanation(heatmaps, share, window, "fire", "layercam", "normal", frames)
+        why = Explanation(
+            heatmaps=heatmaps,
+            relevance=share,
+            times=window,
+            label="fire",
+            method="layercam",
+            time="relevance",
+            versus="normal",
+            counter=False,
+            reference="none",
+            explained=tuple(range(len(heatmaps))),
+            frames=frames,
+        )
         reasons.append(Reason(why, 0.9, True, (why,) * len(OTHER_WAYS)))
         (place / "why.png").touch()
         (place / "heatmaps.npz").touch()

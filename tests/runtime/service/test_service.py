@@ -54,7 +54,7 @@ def test_an_alert_says_what_when_where_and_why(running: Running) -> None:
     assert alert.duration_seconds == pytest.approx(RULES["minimum_seconds"], abs=0.15)
     why = alert.explanation
     assert why is not None
-    assert (why.method, why.versus) == ("grad-cam", "normal")
+    assert (why.method, why.versus) == ("grad-cam++", "normal")
     assert sum(why.relevance) == pytest.approx(1, abs=1e-4)
     assert why.frames[0].relevance == max(why.relevance)
     assert (why.frame_width, why.frame_height) == (64, 48)
@@ -297,7 +297,7 @@ def test_what_it_cannot_begin_with_is_one_line(tmp_path: Path, config: str | Non
 def test_mqtt_3_1_1_by_setting(tmp_path: Path) -> None:
     with Running(tmp_path, tables={"broker": {"protocol": "3.1.1"}}) as running:
         raised = running.alert("raised", label="fight").body
-        assert raised["explanation"]["method"] == "grad-cam"
+        assert raised["explanation"]["method"] == "grad-cam++"
         running.alert("cleared", id=raised["id"])
         # Without response topics, answers go where the contract says.
         start = len(running.subscriber.arrivals)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
 from whycam.bundle.manifest import StateTensor
 from whycam_export.autodiff import differentiate
+from whycam_export.autodiff.simplify import simplify
 from whycam_export.convert.graph import GraphBuilder, float_input, rename
 from whycam_export.convert.head.reading import Head
-from whycam_export.convert.head.stages import StepStates
+from whycam_export.convert.head.stages import Dense, StepStates
 
 
 def window_graph(head: Head) -> onnx.ModelProto:
@@ -39,13 +41,68 @@ def step_graph(head: Head) -> tuple[onnx.ModelProto, list[StateTensor]]:
 
 def gradient_graph(head: Head) -> onnx.ModelProto:
     """`window` f32 [T,F], `target` f32 [K] -> `logits` [K], and `feature_gradient` [T,F] of target . logits."""
+    differentiated = differentiate(_unrolled(head, "head_vjp"), ["logits"], ["window"])
+    return rename(differentiated, {"grad_logits": "target", "grad_window": "feature_gradient"})
+
+
+def excitation_graph(head: Head) -> onnx.ModelProto:
+    """`window` f32 [T,F], `target` f32 [K] -> `feature_excitation` [T,F], winning probabilities.
+
+    The target . logits is one neuron over what the last dense layer takes, whose weights are that layer's, weighed by
+    the target: its excitatory contributions, scaled to sum to 1, are what is handed down (Zhang 2016, eq. 3; a target
+    of both signs is the contrast of section 3.3). All 0 where nothing excites it.
+    """
+    *below, last = head.stages
+    if not isinstance(last, Dense):
+        # Of a layer without weights each logit is its own neuron.
+        below, last = list(head.stages), Dense("logits", np.eye(head.width, dtype=np.float32), None)
+    graph = GraphBuilder()
+    window = x = float_input("window", head.frames, head.features)
+    for stage in below:
+        x = stage.unrolled(graph, x, head.frames)
+    states = len(last.kernel)
+    trunk = graph.build("head_excitation", [window], {"states": graph.op("Reshape", x, graph.integers(states))})
+    model = ir.from_proto(differentiate(trunk, ["states"], ["window"], rules="excitation"))
+    _hand_down_the_target(head, model, last.kernel)
+    simplify(model)
+    return rename(ir.to_proto(model), {"grad_window": "feature_excitation"})
+
+
+def _hand_down_the_target(head: Head, model: ir.Model, kernel: np.ndarray) -> None:
+    """Compute `grad_states` from `target`, in place; the states are no output any more."""
+    graph = model.graph
+    states, mass = graph.outputs[0], graph.inputs[1]
+    target = float_input("target", head.classes)
+    tape = ir.tape.Tape()
+
+    def constant(name: str, array: np.ndarray) -> ir.Value:
+        return tape.initializer(ir.tensor(array, name=name), name=name)
+
+    weights = np.concatenate([-kernel, kernel], axis=1) if head.single_sigmoid else kernel
+    column = tape.op("Unsqueeze", [target, constant("target/axis", np.array([1]))])
+    neuron = tape.op("Squeeze", [tape.op("MatMul", [constant("target/weights", weights), column])])
+    excitation = tape.op("Relu", [tape.op("Mul", [states, neuron])])
+    whole = tape.op("ReduceSum", [excitation], {"keepdims": 1})
+    tiny = constant("target/tiny", np.array([1e-12], np.float32))
+    handed = tape.op("Div", [excitation, tape.op("Max", [whole, tiny])])
+    for user, index in list(mass.uses()):
+        user.replace_input_with(index, handed)
+    graph.inputs[1] = target
+    del graph.outputs[0]
+    for value in tape.initializers:
+        graph.register_initializer(value)
+    graph.extend(tape.nodes)
+    ir.passes.common.TopologicalSortPass()(model)
+
+
+def _unrolled(head: Head, name: str) -> onnx.ModelProto:
+    """`window` f32 [T,F] -> `logits` [K], in primitive operators."""
     graph = GraphBuilder()
     window = x = float_input("window", head.frames, head.features)
     for stage in head.stages:
         x = stage.unrolled(graph, x, head.frames)
     logits = graph.op("Reshape", _logits(graph, head, x), graph.integers(head.classes))
-    differentiated = differentiate(graph.build("head_vjp", [window], {"logits": logits}), ["logits"], ["window"])
-    return rename(differentiated, {"grad_logits": "target", "grad_window": "feature_gradient"})
+    return graph.build(name, [window], {"logits": logits})
 
 
 def _logits(graph: GraphBuilder, head: Head, x: ir.Value) -> ir.Value:
