@@ -26,6 +26,13 @@ def evaluate(
     versus: Annotated[
         str, typer.Option(help="Contrasts to evaluate each with: normal, none or a class.", metavar="A,B,...")
     ] = "normal",
+    reference: Annotated[
+        str,
+        typer.Option(
+            help="References to evaluate each with: none, or usual for what the camera usually shows.",
+            metavar="A,B,...",
+        ),
+    ] = "none",
     model: Annotated[
         Path | None,
         typer.Option(help="The Keras model of the bundle: adds the sanity checks.", metavar="MODEL.keras"),
@@ -67,6 +74,7 @@ def evaluate(
     options = Options(
         methods=None if methods is None else _names("--methods", methods),
         versus=_names("--versus", versus),
+        references=_names("--reference", reference),
         windows=windows,
         masks=masks,
         model=model,

@@ -35,6 +35,8 @@ class Case:
     """[T], which frames the anomaly lasts at; None where that is unknown."""
     masks: NDArray[np.bool_] | None
     """[T, h, w], where it is; None where that is unknown."""
+    before: Images
+    """[n, H, W, 3], what the camera showed before the window, as far as it is kept."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,12 @@ class ClipCases:
 
 
 def choose_cases(
-    clip: str, label: str, footage: Footage, truth: Truth | None, network: Network, count: int
+    clip: str, label: str, footage: Footage, truth: Truth | None, network: Network, count: int, memory: int = 0
 ) -> ClipCases:
     """At most `count` windows of each kind, evenly spread over those of the clip that the model labels rightly.
 
-    Without `truth` every window so labelled counts as showing the anomaly.
+    Each keeps up to `memory` frames of what came before it. Without `truth` every window so labelled counts as showing
+    the anomaly.
     """
     frames = network.model.manifest.window.frames
     features = network.features(footage.images)
@@ -70,6 +73,7 @@ def choose_cases(
             features[slots],
             None if inside is None else inside[slots],
             None if masks is None else masks[slots],
+            footage.images[max(0, slots.min() - memory) : slots.min()],
         )
 
     windows = np.arange(len(features) - frames + 1)[:, None] + np.arange(frames)
@@ -85,7 +89,7 @@ def choose_cases(
 
 
 def spread(windows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most `count` of `windows` [n, T]: the middle one of each of `count` equal parts."""
+    """At most `count` of `windows` [n, ...]: the middle one of each of `count` equal parts."""
     taken = min(count, len(windows))
     return windows[((np.arange(taken) + 0.5) * len(windows) / max(taken, 1)).astype(np.int64)]
 

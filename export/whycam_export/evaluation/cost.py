@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import median
 
 RUNS = 5
-PATIENCE = 2.0
+PATIENCE = 1.0
 """Seconds after which no further run of a slow explanation is begun."""
 
 

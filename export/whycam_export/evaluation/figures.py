@@ -19,15 +19,15 @@ class Meaning:
     text: str
 
 
-SPACE: dict[str, Meaning] = {
+WHERE: dict[str, Meaning] = {
     "pointing": Meaning("peak in", "high", "part of the frames whose hottest point lies inside the anomaly's mask"),
     "energy": Meaning("heat in", "high", "part of a frame's heat that lies inside the mask"),
     "deletion": Meaning("del.", "low", "deletion: area under the score as the hottest pixels are blurred"),
     "insertion": Meaning(
         "ins.", "high", "insertion: area under the score as the hottest pixels appear on the blurred window"
     ),
-    "difference": Meaning("ins - del", "high", "insertion minus deletion"),
-    "peak_jump": Meaning("peak jump", "low", "how far the peak moves from frame to frame, in parts of the diagonal"),
+    "difference": Meaning("ins-del", "high", "insertion minus deletion"),
+    "peak_jump": Meaning("jump", "low", "how far the peak moves from frame to frame, in parts of the diagonal"),
     "centre_jump": Meaning("mass jump", "low", "how far the centre of the heat moves, in parts of the diagonal"),
     "correlation_all": Meaning(
         "sanity", "low", "rank correlation with the maps of the same network with all its weights shuffled"
@@ -39,11 +39,11 @@ SPACE: dict[str, Meaning] = {
 }
 """Of a method that says where."""
 
-TIME: dict[str, Meaning] = {
+WHEN: dict[str, Meaning] = {
     "auc": Meaning("AUC", "high", "chance that a frame of the anomaly is more relevant than one before or after it"),
     "deletion": Meaning("del.", "low", "deletion: area under the score as the most relevant frames are replaced"),
     "insertion": Meaning("ins.", "high", "insertion: area under the score as the most relevant frames alone are kept"),
-    "difference": Meaning("ins - del", "high", "insertion minus deletion"),
+    "difference": Meaning("ins-del", "high", "insertion minus deletion"),
     "auc_start": Meaning("AUC at start", "high", "AUC with the event moved to the start of a calm window"),
     "auc_middle": Meaning("AUC mid", "high", "AUC with the event moved to the middle"),
     "auc_end": Meaning("AUC at end", "high", "AUC with the event moved to the end"),

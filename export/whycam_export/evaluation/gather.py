@@ -39,8 +39,10 @@ class Gathered:
         return (*self.mixed, *whole)
 
 
-def gather(clips: Path, network: Network, windows: int, masks: Path | None, progress: Progress) -> Gathered:
-    """At most `windows` windows of each kind from each anomalous clip in the folder `clips`.
+def gather(
+    clips: Path, network: Network, windows: int, masks: Path | None, memory: int, progress: Progress
+) -> Gathered:
+    """At most `windows` windows of each kind from each anomalous clip in `clips`, with `memory` frames before each.
 
     Raises TrainingError or InputError where the folder, its manifest or its truth is wrong, and where no window is
     left to measure on.
@@ -66,7 +68,7 @@ def gather(clips: Path, network: Network, windows: int, masks: Path | None, prog
         except SourceError as error:
             unread[name] = str(error)
             continue
-        found = choose_cases(name, clip.label, footage, truth, network, windows)
+        found = choose_cases(name, clip.label, footage, truth, network, windows, memory)
         shown += found.shown
         mixed += found.mixed
         moved += found.moved

@@ -10,7 +10,8 @@ import numpy as np
 
 from whycam_export.evaluation import deletion, space, stability, temporal
 from whycam_export.evaluation.cases import PLACES, Case
-from whycam_export.evaluation.figures import Figure, Tally
+from whycam_export.evaluation.explaining import Question
+from whycam_export.evaluation.figures import Tally
 from whycam_export.evaluation.network import Floats, Images, Network
 from whycam_export.evaluation.result import Kind, Row
 
@@ -19,9 +20,8 @@ from whycam_export.evaluation.result import Kind, Row
 class Measured:
     """What is known so far of one row."""
 
-    method: str
+    question: Question
     kind: Kind
-    versus: str | None
     tally: Tally = field(default_factory=Tally)
     classes: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     curves: list[tuple[Floats, Floats]] = field(default_factory=list)
@@ -31,14 +31,15 @@ class Measured:
         self.tally.add(**values)
         self.classes[label].add(**values)
 
-    def row(self, **more: Figure) -> Row:
-        """The row, with figures that are no means of windows added."""
+    def row(self) -> Row:
+        """The row, with the means of all values."""
         deleted, inserted = (_mean([pair[side] for pair in self.curves]) for side in (0, 1))
         return Row(
-            self.method,
+            self.question.method,
             self.kind,
-            self.versus,
-            {**self.tally.figures(), **more},
+            self.question.versus,
+            self.question.reference,
+            self.tally.figures(),
             {label: tally.figures() for label, tally in sorted(self.classes.items())},
             deleted,
             inserted,

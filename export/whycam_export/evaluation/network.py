@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
-from whycam.detect.graphs import head_spec
 from whycam.detect.model import Model
-from whycam.detect.ring import Sample, Snapshot
-from whycam.detect.sessions import choose_providers, open_graph
+from whycam.detect.ring import Snapshot, Usual
 
 CHUNK = 16
 """Frames in one run of the CNN: more are no faster, and take more memory."""
@@ -23,7 +23,6 @@ class Network:
     def __init__(self, model: Model) -> None:
         """Over `model`, whose graphs are shared."""
         self.model = model
-        self._head = open_graph(model.bundle, head_spec(model.manifest), choose_providers(None))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -32,12 +31,12 @@ class Network:
 
     def features(self, images: Images) -> Floats:
         """Features f32 [N, F] of `images`, uint8 [N, H, W, 3] BGR at the model's size."""
-        chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
-        return np.concatenate([self.model._features({"frames": chunk})["features"] for chunk in chunks])
+        starts = range(0, len(images), CHUNK)
+        return np.concatenate([self.model.extract(images[start : start + CHUNK])[0] for start in starts])
 
     def scores(self, windows: Floats) -> Floats:
         """Scores f32 [N, K] of windows of features, f32 [N, T, F]."""
-        return self._head({"window": windows})["scores"]
+        return self.model.logits(windows)[1]
 
     def scores_of_frames(self, windows: Images) -> Floats:
         """Scores f32 [N, K] of windows of frames, uint8 [N, T, H, W, 3] BGR at the model's size."""
@@ -45,13 +44,15 @@ class Network:
         features = self.features(windows.reshape(count * frames, *windows.shape[2:]))
         return self.scores(features.reshape(count, frames, -1))
 
-    def snapshot(self, images: Images, times: NDArray[np.float64]) -> Snapshot:
-        """The window of `images` uint8 [T, H, W, 3] and `times` [T], seconds, as it would be explained."""
-        parts = [self.model.extract(image) for image in images]
-        samples = tuple(
-            Sample(features, maps, image, float(time))
-            for (features, maps), image, time in zip(parts, images, times, strict=True)
-        )
-        values = self.scores(np.stack([features for features, _ in parts])[np.newaxis])[0]
-        scores = {name: float(value) for name, value in zip(self.classes, values, strict=True)}
-        return Snapshot(samples, scores, max(scores, key=scores.__getitem__))
+    def snapshot(self, images: Images, times: NDArray[np.float64], before: Images) -> Snapshot:
+        """The window of `images` uint8 [T, H, W, 3] and `times` [T], seconds, as it would be explained.
+
+        `before` [n, H, W, 3] is what the camera has shown, from which it knows what is usual once it is a whole window.
+        """
+        window = self.model.snapshot(images, times.tolist())
+        usual: Usual | None = None
+        if len(before) >= len(images):
+            for image in before:
+                sample = self.model.sample(image, 0.0)
+                usual = Usual(sample.features, sample.maps, 1) if usual is None else usual.with_sample(sample)
+        return dataclasses.replace(window, usual=usual)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from whycam_export.evaluation.figures import CONTEXT, SPACE, TIME, Meaning
+from whycam_export.evaluation.figures import CONTEXT, WHEN, WHERE, Meaning
 from whycam_export.evaluation.result import Evaluation, Example, Row
 from whycam_export.evaluation.strips import strip
-from whycam_export.evaluation.table import SPACE_COLUMNS, TIME_COLUMNS, text
+from whycam_export.evaluation.table import text
 
 SPARK = (96.0, 30.0)
 """Width and height of a curve in a table, in pixels."""
@@ -67,11 +67,11 @@ def write_page(evaluation: Evaluation, path: Path) -> None:
     )
     text_of_page = environment.get_template("report.html").render(
         evaluation=evaluation,
-        space=tabulate(evaluation.ranked(), SPACE, SPACE_COLUMNS),
-        time=tabulate(evaluation.ranked_in_time(), TIME, TIME_COLUMNS) if evaluation.time else None,
+        where=tabulate(evaluation.ranked(), WHERE, list(WHERE)),
+        when=tabulate(evaluation.ranked_when(), WHEN, list(WHEN)) if evaluation.when else None,
         checked=[row for row in evaluation.ranked() if row.sanity],
         examples=[_strips(example, evaluation) for example in evaluation.examples],
-        meanings=(("Where", SPACE), ("When", TIME), ("The windows", CONTEXT)),
+        meanings=(("Where", WHERE), ("When", WHEN), ("The windows", CONTEXT)),
         spark=SPARK,
         version=version("whycam-export"),
     )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from whycam_export.evaluation.cases import Case
-from whycam_export.evaluation.figures import CONTEXT, SPACE, TIME, Figure
+from whycam_export.evaluation.explaining import Question, Reference
+from whycam_export.evaluation.figures import CONTEXT, WHEN, WHERE, Figure
 from whycam_export.evaluation.network import Floats
 
 SCHEMA = "whycam.explanations/1"
@@ -33,7 +34,8 @@ class Row:
     method: str
     kind: Kind
     versus: str | None
-    """The contrast as it was chosen: `normal`, `none` or a class; None for a baseline."""
+    """The contrast as it was chosen: `normal`, `none` or a class; None for what knows no class."""
+    reference: Reference
     figures: dict[str, Figure]
     by_class: dict[str, dict[str, Figure]] = field(default_factory=dict)
     """The figures over the windows of one class."""
@@ -44,6 +46,16 @@ class Row:
     verdict: str | None = None
     """Of the sanity check: `passes`, `fails`, or None where it was not made."""
     note: str | None = None
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        return Question(self.method, self.versus, self.reference)
+
+    @property
+    def way(self) -> str:
+        """How it was asked: the contrast, and the reference where there is one."""
+        return ", ".join([self.versus or "", "usual"] if self.reference == "usual" else [self.versus or ""])
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,40 +76,40 @@ class Evaluation:
 
     bundle: str
     version: str
-    cam_layer: str
+    cam_layers: tuple[str, ...]
     clips: int
     windows: dict[str, int]
     """How many of each kind, and of each class."""
     without: tuple[str, ...]
     unread: dict[str, str]
     options: dict[str, Any]
-    space: tuple[Row, ...]
-    time: tuple[Row, ...]
+    where: tuple[Row, ...]
+    when: tuple[Row, ...]
     context: dict[str, Figure]
     examples: tuple[Example, ...] = ()
 
     def ranked(self) -> list[Row]:
-        """The rows of space, the truest first: by peaks inside the mask where there are masks, else by difference."""
-        return sorted(self.space, key=_merit, reverse=True)
+        """The rows that say where, the truest first: by peaks inside where there are masks, else by difference."""
+        return sorted(self.where, key=_merit, reverse=True)
 
-    def ranked_in_time(self) -> list[Row]:
-        """The rows of time, the truest first: by AUC where the ranges are known, else by difference."""
-        return sorted(self.time, key=_merit, reverse=True)
+    def ranked_when(self) -> list[Row]:
+        """The rows that say when, the truest first: by AUC where the ranges are known, else by difference."""
+        return sorted(self.when, key=_merit, reverse=True)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON has them."""
         return {
             "schema": SCHEMA,
-            "bundle": {"name": self.bundle, "version": self.version, "cam_layer": self.cam_layer},
+            "bundle": {"name": self.bundle, "version": self.version, "cam_layers": list(self.cam_layers)},
             "options": self.options,
             "clips": {"read": self.clips, "without_windows": list(self.without), "unread": self.unread},
             "windows": self.windows,
             "context": _figures(self.context),
-            "space": [_row(row) for row in self.ranked()],
-            "time": [_row(row) for row in self.ranked_in_time()],
+            "where": [_row(row) for row in self.ranked()],
+            "when": [_row(row) for row in self.ranked_when()],
             "meanings": {
                 part: {name: {"text": meaning.text, "better": meaning.better} for name, meaning in meanings.items()}
-                for part, meanings in (("space", SPACE), ("time", TIME), ("context", CONTEXT))
+                for part, meanings in (("where", WHERE), ("when", WHEN), ("context", CONTEXT))
             },
         }
 

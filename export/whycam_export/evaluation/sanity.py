@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from whycam.bundle import Bundle
 from whycam.detect.model import Model
-from whycam.explain.target import contrast
-from whycam_export.evaluation import explaining
 from whycam_export.evaluation.cases import Case
+from whycam_export.evaluation.explaining import Question, heatmaps
 from whycam_export.evaluation.figures import Figure, Tally
 from whycam_export.evaluation.gather import Progress
 from whycam_export.evaluation.network import Floats, Network
@@ -26,16 +24,8 @@ from whycam_export.evaluation.similarity import rank_correlation, structural_sim
 LIMIT = 0.5
 UNCHANGED = 0.999
 """A rank correlation from which on maps count as the same."""
-WINDOWS = 6
+WINDOWS = 3
 """Windows explained at each stage; every one costs all methods again."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A method with a contrast."""
-
-    method: str
-    versus: str | None
 
 
 def check_rows(
@@ -47,24 +37,26 @@ def check_rows(
     progress: Progress,
 ) -> list[Row]:
     """`rows`, those of methods with how their maps of `cases` change over the `shuffled` bundles, and the verdict."""
-    ways = [Way(row.method, row.versus) for row in rows if row.kind == "method"]
+    asked = [row.question for row in rows if row.kind == "method"]
     progress("shuffling weights", 0, stages)
-    originals = [_explain(true, ways, case) for case in cases]
-    found: dict[Way, list[Similarity]] = {way: [] for way in ways}
+    originals = [_explain(true, asked, case) for case in cases]
+    found: dict[Question, list[Similarity]] = {question: [] for question in asked}
     for done, (name, bundle) in enumerate(shuffled):
         network = Network(Model(bundle))
-        tallies = {way: Tally() for way in ways}
+        tallies = {question: Tally() for question in asked}
         for case, before in zip(cases, originals, strict=True):
-            for way, maps in _explain(network, ways, case).items():
-                for old, new in zip(before[way], maps, strict=True):
-                    tallies[way].add(correlation=rank_correlation(old, new), structure=structural_similarity(old, new))
-        for way, tally in tallies.items():
+            for question, maps in _explain(network, asked, case).items():
+                for old, new in zip(before[question], maps, strict=True):
+                    tallies[question].add(
+                        correlation=rank_correlation(old, new), structure=structural_similarity(old, new)
+                    )
+        for question, tally in tallies.items():
             figures = tally.figures()
             nothing = Figure(0.0, 0)
             similarity = Similarity(name, figures.get("correlation", nothing), figures.get("structure", nothing))
-            found[way].append(similarity)
+            found[question].append(similarity)
         progress("shuffling weights", done + 1, stages)
-    return [judged(row, found.get(Way(row.method, row.versus), ())) for row in rows]
+    return [judged(row, found.get(row.question, ())) for row in rows]
 
 
 def judged(row: Row, similarities: Sequence[Similarity]) -> Row:
@@ -83,11 +75,6 @@ def judged(row: Row, similarities: Sequence[Similarity]) -> Row:
     )
 
 
-def _explain(network: Network, ways: Sequence[Way], case: Case) -> dict[Way, Floats]:
-    window = network.snapshot(case.images, case.times)
-    found = {}
-    for way in ways:
-        versus = None if way.versus is None else contrast(network.model.manifest, case.label, way.versus)
-        if versus != case.label:
-            found[way] = explaining.heatmaps(network.model, window, way.method, case.label, versus)
-    return found
+def _explain(network: Network, asked: Sequence[Question], case: Case) -> dict[Question, Floats]:
+    window = network.snapshot(case.images, case.times, case.before)
+    return heatmaps(network.model, window, asked, case.label)

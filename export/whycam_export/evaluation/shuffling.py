@@ -14,11 +14,15 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 
-from whycam.bundle import Bundle, Manifest, file_entry
+from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
 from whycam.errors import InputError
-from whycam_export.convert import ExportOptions, export_bundle
 from whycam_export.convert.chain import Chain, cut, load_model
+from whycam_export.convert.extractor import build_extractor
+from whycam_export.convert.graphs import Explain, build_graphs
+from whycam_export.convert.head import read_head
+from whycam_export.convert.preprocessing import preprocessing
 
 CNN_STAGES = 3
 STAGES = 2 + CNN_STAGES
@@ -52,28 +56,32 @@ def shuffle(layer: keras.Layer, rng: np.random.Generator) -> None:
 def shuffled_bundles(model: Path, manifest: Manifest, seed: int) -> Iterator[tuple[str, Bundle]]:
     """The bundle that `manifest` describes with ever more layers of the Keras `model` shuffled, stage by stage.
 
-    A bundle is there until the next is asked for. Raises InputError where `model` is not the one that the bundle was
-    exported from, ModelError where it cannot be exported.
+    A bundle is there until the next is asked for. Its graphs are those that an export writes, but are not compared with
+    Keras again: without sense in its weights a network's gradients hang on the last bit, in Keras too.
+
+    Raises InputError where `model` is not the one that the bundle was exported from, ModelError where it is damaged.
     """
     check_origin(model, manifest)
     chain = cut(load_model(model), manifest.window.frames)
     rng = np.random.default_rng(seed)
-    options = ExportOptions(
-        classes=manifest.classes,
-        normal=manifest.normal,
-        frame_interval=manifest.window.frame_interval,
-        preprocess=manifest.provenance.get("preprocess"),
-        cam_layer=manifest.cam.name,
-        frames=manifest.window.frames,
-    )
     for stage in stages(chain):
         for layer in stage.layers:
             shuffle(layer, rng)
         with TemporaryDirectory() as folder:
-            shuffled, output = Path(folder) / "shuffled.keras", Path(folder) / "shuffled.whycam"
-            chain.model.save(shuffled)
-            export_bundle(shuffled, output, options)
-            yield stage.name, Bundle.open(output)
+            _write_graphs(chain, manifest, Path(folder))
+            yield stage.name, Bundle.open(folder)
+
+
+def _write_graphs(chain: Chain, manifest: Manifest, folder: Path) -> None:
+    extractor = build_extractor(chain, [cam.name for cam in manifest.cams])
+    head = read_head(chain.head, chain.frames, extractor.features)
+    prepare = preprocessing(manifest.provenance.get("preprocess", "auto"), chain.per_frame)
+    explain: Explain = "all" if "pixels_vjp.onnx" in manifest.files else "cams"
+    graphs = build_graphs(chain, extractor, head, prepare, lambda text: None, explain)
+    for name, graph in graphs.models.items():
+        onnx.save(graph, folder / name)
+    files = {name: file_entry(folder / name) for name in graphs.models}
+    write_manifest(folder, manifest.model_copy(update={"files": files}))
 
 
 def check_origin(model: Path, manifest: Manifest) -> None:

@@ -8,32 +8,28 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from whycam_export.evaluation.figures import SPACE, TIME, Meaning
+from whycam_export.evaluation.figures import WHEN, WHERE, Meaning
 from whycam_export.evaluation.result import Evaluation, Row
 
-SPACE_COLUMNS = (
-    "pointing", "energy", "deletion", "insertion", "difference", "peak_jump", "centre_jump", "correlation_all",
-    "frames", "frames_top", "ms", "ms_top",
-)  # fmt: skip
-ON_SCREEN = 10
-"""Columns of them that fit a terminal; the rest is in the report."""
-TIME_COLUMNS = ("auc", "deletion", "insertion", "difference", "auc_start", "auc_middle", "auc_end", "auc_bias")
+WHERE_COLUMNS = ("pointing", "energy", "deletion", "insertion", "difference", "peak_jump", "correlation_all", "frames")
+"""Those that fit a terminal; the rest is in the report."""
+WHEN_COLUMNS = ("auc", "deletion", "insertion", "difference", "auc_start", "auc_middle", "auc_end", "auc_bias")
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
     """Print the tables of `evaluation`, the truest method first."""
     windows = evaluation.windows
     console.print(
-        f"[bold]{evaluation.bundle}[/] {evaluation.version}, maps of {evaluation.cam_layer}: "
+        f"[bold]{evaluation.bundle}[/] {evaluation.version}, maps of {', '.join(evaluation.cam_layers)}: "
         f"{windows['shown']} windows that show the anomaly, {windows['mixed']} mixed, in {evaluation.clips} clips"
     )
     for name, reason in evaluation.unread.items():
         console.print(f"[yellow]left out: {name}: {reason}[/]", highlight=False)
     if evaluation.unread:
         console.print(f"[yellow]{len(evaluation.unread)} clips left out[/]", highlight=False)
-    console.print(table("where", evaluation.ranked(), SPACE, SPACE_COLUMNS[:ON_SCREEN]))
-    if evaluation.time:
-        console.print(table("when", evaluation.ranked_in_time(), TIME, TIME_COLUMNS))
+    console.print(table("where", evaluation.ranked(), WHERE, WHERE_COLUMNS))
+    if evaluation.when:
+        console.print(table("when", evaluation.ranked_when(), WHEN, WHEN_COLUMNS))
     context = evaluation.context
     chance = f"peaks and heat inside by chance {context['chance'].value:.3f}; " if "chance" in context else ""
     moves = f"the masks' centres move by {context['mask_jump'].value:.3f}; " if "mask_jump" in context else ""
@@ -47,14 +43,14 @@ def show(evaluation: Evaluation, console: Console) -> None:
 def table(title: str, rows: Sequence[Row], meanings: dict[str, Meaning], names: Sequence[str]) -> Table:
     """A line per row of what was measured of `names`."""
     present = [name for name in names if any(name in row.figures for row in rows)]
-    contrasts = {row.versus for row in rows if row.kind == "method"}
+    ways = {row.way for row in rows if row.way}
     found = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     found.add_column("method", no_wrap=True)
     for name in present:
         found.add_column(meanings[name].title, justify="right", min_width=5)
     for row in rows:
         style = "dim" if row.kind == "baseline" else "red" if row.verdict == "fails" else None
-        name = f"{row.method} / {row.versus}" if len(contrasts) > 1 and row.versus else row.method
+        name = f"{row.method} / {row.way}" if len(ways) > 1 and row.way else row.method
         found.add_row(name, *[text(row, each) for each in present], style=style)
     return found
 

@@ -21,7 +21,7 @@ from whycam_export.evaluation.network import Network
 from whycam_export.evaluation.result import Row, Similarity
 from whycam_export.evaluation.sanity import LIMIT, check_rows, judged
 
-ROW = Row("grad-cam", "method", "normal", {})
+ROW = Row("grad-cam", "method", "normal", "none", {})
 
 
 def similarity(stage: str, correlation: float) -> Similarity:
@@ -45,7 +45,7 @@ def test_a_method_that_the_head_does_not_touch_is_told_so_and_may_pass_all_the_s
 
 
 def test_baselines_are_not_judged() -> None:
-    baseline = Row("random", "baseline", None, {})
+    baseline = Row("random", "baseline", None, "none", {})
     assert judged(baseline, [similarity("all", 1)]) is baseline
 
 
@@ -59,7 +59,7 @@ def case_of(network: Network) -> Case:
     shape = (manifest.window.frames, manifest.input.height, manifest.input.width, 3)
     images = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
     times = np.arange(len(images)) * manifest.window.frame_interval
-    return Case("noise", manifest.classes[1], images, times, network.features(images), None, None)
+    return Case("noise", manifest.classes[1], images, times, network.features(images), None, None, images[:0])
 
 
 def test_the_maps_of_an_unchanged_network_are_the_same_and_those_of_a_changed_one_are_not(
