@@ -30,7 +30,7 @@ WHERE: dict[str, Meaning] = {
     "peak_jump": Meaning("jump", "low", "how far the peak moves from frame to frame, in parts of the diagonal"),
     "centre_jump": Meaning("mass jump", "low", "how far the centre of the heat moves, in parts of the diagonal"),
     "correlation_all": Meaning(
-        "sanity", "low", "rank correlation with the maps of the same network with all its weights shuffled"
+        "sanity", "neither", "rank correlation with the maps of the same network with all its weights shuffled"
     ),
     "ms": Meaning("ms", "low", "milliseconds for the explanation of a window"),
     "ms_top": Meaning("ms, top 3", "low", "milliseconds for the explanation of the three most relevant frames"),

@@ -9,7 +9,7 @@ network. A method fails where, with all layers shuffled, its maps' mean rank cor
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from whycam.bundle import Bundle
 from whycam.detect.model import Model
@@ -22,8 +22,8 @@ from whycam_export.evaluation.result import Row, Similarity
 from whycam_export.evaluation.similarity import rank_correlation, structural_similarity
 
 LIMIT = 0.5
-UNCHANGED = 0.999
-"""A rank correlation from which on maps count as the same."""
+UNCHANGED, HARDLY_CHANGED = 0.999, 0.95
+"""Rank correlations from which on maps count as the same, and as much the same."""
 WINDOWS = 3
 """Windows explained at each stage; every one costs all methods again."""
 
@@ -64,15 +64,25 @@ def judged(row: Row, similarities: Sequence[Similarity]) -> Row:
     if row.kind != "method" or not similarities:
         return row
     last = similarities[-1].correlation
-    head = [each for each in similarities if each.stage in ("scores", "head")]
-    same = [each for each in head if each.correlation.value >= UNCHANGED]
     return dataclasses.replace(
         row,
         figures={**row.figures, "correlation_all": last},
         sanity=tuple(similarities),
         verdict="fails" if last.value >= LIMIT else "passes",
-        note="does not depend on the head" if head and len(same) == len(head) else None,
+        note=_note({each.stage: each.correlation.value for each in similarities}),
     )
+
+
+def _note(correlations: Mapping[str, float]) -> str | None:
+    """What stays as it is although layers above are shuffled; passing at the end does not tell that."""
+    notes = []
+    head = correlations.get("head", 0.0)
+    if head >= HARDLY_CHANGED:
+        notes.append("does not depend on the head" if head >= UNCHANGED else "hardly depends on the head")
+    upper = [name for name, value in correlations.items() if name.startswith("CNN") and value >= LIMIT]
+    if upper:
+        notes.append(f"{correlations[upper[-1]]:.2f} with the {upper[-1]} shuffled")
+    return ", ".join(notes) or None
 
 
 def _explain(network: Network, asked: Sequence[Question], case: Case) -> dict[Question, Floats]:

@@ -44,6 +44,14 @@ def test_a_method_that_the_head_does_not_touch_is_told_so_and_may_pass_all_the_s
     assert (row.verdict, row.note) == ("passes", "does not depend on the head")
 
 
+def test_what_stays_as_it_is_while_upper_layers_are_shuffled_is_told_although_it_passes() -> None:
+    row = judged(ROW, [similarity("head", 0.97), similarity("CNN to block4_conv1", 0.8), similarity("all", 0.1)])
+    assert (row.verdict, row.note) == (
+        "passes",
+        "hardly depends on the head, 0.80 with the CNN to block4_conv1 shuffled",
+    )
+
+
 def test_baselines_are_not_judged() -> None:
     baseline = Row("random", "baseline", None, "none", {})
     assert judged(baseline, [similarity("all", 1)]) is baseline
