@@ -55,7 +55,8 @@ class Row:
     @property
     def way(self) -> str:
         """How it was asked: the contrast, and the reference where there is one."""
-        return ", ".join([self.versus or "", "usual"] if self.reference == "usual" else [self.versus or ""])
+        parts = (self.versus, "usual" if self.reference == "usual" else None)
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, eq=False)

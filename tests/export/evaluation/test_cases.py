@@ -22,12 +22,14 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
     return Network(Model(Bundle.open(tiny_bundle.build(tmp_path_factory.mktemp("bundle") / "colours.whycam"))))
 
 
-def cases_of(scene: Scene, folder: Path, network: Network, count: int = 2, truth: bool = True) -> ClipCases:
+def cases_of(
+    scene: Scene, folder: Path, network: Network, count: int = 2, truth: bool = True, memory: int = 0
+) -> ClipCases:
     clips = write(folder, scene, truth=truth)
     path = clips / scene.label / f"{scene.name}.mp4"
     footage = read_footage(path, network.model.manifest)
     return choose_cases(
-        scene.name, scene.label, footage, find_truths(clips).of(path, footage.all_times), network, count
+        scene.name, scene.label, footage, find_truths(clips).of(path, footage.all_times), network, count, memory
     )
 
 
@@ -63,6 +65,14 @@ def test_without_truth_every_window_labelled_as_the_clip_is_shows_the_anomaly(tm
     assert len(found.shown) == 12
     assert all(case.inside is None and case.masks is None for case in found.shown)
     assert (found.mixed, found.moved) == ((), ())
+
+
+def test_frames_before_a_window_are_kept_as_far_as_asked(tmp_path: Path, network: Network) -> None:
+    cases = cases_of(Scene("one", onset=2), tmp_path, network, count=100, memory=5).shown
+    starts = [round(float(case.times[0]) * 10) for case in cases]
+    assert starts[:3] == [0, 1, 2]
+    assert [len(case.before) for case in cases] == [min(start, 5) for start in starts]
+    assert (cases[-1].before[-1] != cases[-1].images[0]).mean() < 0.1
 
 
 def test_an_event_is_moved_through_the_calm_before_it() -> None:

@@ -62,6 +62,22 @@ def test_every_method_is_measured_with_every_contrast(found: Evaluation) -> None
     assert measured >= {(method, versus) for method in ("grad-cam", "hirescam") for versus in ("normal", "none")}
 
 
+def test_what_is_usual_is_a_reference_where_a_whole_window_came_before(tmp_path: Path, bundle: Path) -> None:
+    clips = write(tmp_path, FIRE, Scene("fire from the start", onset=0, frames=5))
+    options = Options(methods=("hirescam",), references=("none", "usual"), windows=1, cost=False)
+    found = evaluate(clips, bundle, options)
+    plain, usual = (row for row in found.where if row.method == "hirescam")
+    assert (plain.reference, plain.figures["deletion"].n) == ("none", 2)
+    assert (usual.reference, usual.figures["deletion"].n) == ("usual", 1)
+    assert {row.reference for row in found.when if row.method == "leave-one-out"} == {"none", "usual"}
+
+
+def test_the_cost_of_what_knows_no_class_is_measured_without_a_contrast(found: Evaluation) -> None:
+    rows = [row for row in found.where if row.method == "activation"]
+    assert [(row.versus, row.way) for row in rows] == [(None, "")]
+    assert rows[0].figures["ms"].value > 0
+
+
 def test_chance_is_the_masks_part_of_the_frame_and_the_mask_stands_still(found: Evaluation) -> None:
     assert found.context["chance"].value == pytest.approx(0.25)
     assert found.context["mask_jump"].value == 0
