@@ -46,7 +46,9 @@ def test_commands_use_options_that_exist(document: Path, workstation: Environmen
     assert unknown == []
 
 
-@pytest.mark.parametrize("subcommand", ["train", "export", "score", "explain", "run", "replay", "watch", "demo"])
+@pytest.mark.parametrize(
+    "subcommand", ["train", "export", "score", "explain", "run", "replay", "watch", "demo", "evaluate"]
+)
 def test_the_reference_names_each_option(subcommand: str, workstation: Environment) -> None:
     text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
     section = re.search(rf"^## `whycam {subcommand}\b.*?(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)

@@ -16,11 +16,11 @@ def test_a_device_lists_only_what_a_device_can_do(device: Environment) -> None:
     subcommands = listed(device)
 
     assert {"score", "explain"} <= subcommands
-    assert not subcommands & {"train", "export", "demo"}
+    assert not subcommands & {"train", "export", "evaluate", "demo"}
 
 
 def test_a_workstation_lists_training_and_export_too(workstation: Environment) -> None:
-    assert {"score", "explain", "train", "export", "demo"} <= listed(workstation)
+    assert {"score", "explain", "train", "export", "evaluate", "demo"} <= listed(workstation)
 
 
 def test_importing_whycam_loads_nothing_heavy(workstation: Environment) -> None:

@@ -54,7 +54,7 @@ def test_the_export_distribution_adds_its_subcommands(wheels: dict[str, Path]) -
     lines = entry_points(wheels["export"])
 
     assert "[whycam.commands]" in lines
-    assert {line.split(" = ")[0] for line in lines if " = " in line} == {"train", "export", "demo"}
+    assert {line.split(" = ")[0] for line in lines if " = " in line} == {"train", "export", "evaluate", "demo"}
 
 
 def metadata(wheel: Path) -> email.message.Message:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from whycam import Decision, Explanation
 from whycam_export.demo.footage import Truth
 from whycam_export.demo.scenes import NORMAL
+from whycam_export.evaluation.space import hits
 
 ACCURACY_REQUIRED = 0.95
 POINTING_REQUIRED = 0.6
@@ -84,12 +85,5 @@ def pointing(truth: Truth, explanation: Explanation) -> Pointing:
     for heatmap, time in zip(explanation.heatmaps, explanation.times, strict=True):
         mask = truth.mask_at(float(time))
         if mask.any():
-            hit = heatmap.max() > 0 and bool(mask[peak(heatmap, mask.shape[0], mask.shape[1])])
-            result += Pointing(int(hit), 1, float(mask.mean()))
+            result += Pointing(int(hits(heatmap, mask)), 1, float(mask.mean()))
     return result
-
-
-def peak(heatmap: NDArray[np.float32], height: int, width: int) -> tuple[int, int]:
-    """Row and column, in a frame of `height` x `width` pixels, of the centre of the heat map's largest cell."""
-    row, column = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
-    return int((row + 0.5) * height / heatmap.shape[0]), int((column + 0.5) * width / heatmap.shape[1])

@@ -33,18 +33,18 @@ class Clip:
     """The side that the manifest gives it, if it gives one."""
 
 
-def read_clips(folder: str | os.PathLike[str]) -> list[Clip]:
+def read_clips(folder: str | os.PathLike[str], classes: int = 2) -> list[Clip]:
     """The clips in `folder`: those that its `manifest.csv` names, else the videos in its sub-folders, a folder a class.
 
     Without a manifest each video is its own source. Raises TrainingError where the folder or its manifest is missing,
-    empty or wrong, naming the line.
+    empty or wrong, naming the line, and where the clips are of fewer than `classes` classes.
     """
     root = Path(folder)
     if not root.is_dir():
         raise TrainingError(f"{root}: no such folder; give a folder that holds a folder of clips per class")
     manifest = root / MANIFEST
     clips = _from_manifest(root, manifest) if manifest.exists() else _from_folders(root)
-    if len({clip.label for clip in clips}) < 2:
+    if len({clip.label for clip in clips}) < classes:
         raise TrainingError(
             f"{root}: all {len(clips)} clips are '{clips[0].label}'; training needs two classes or more"
         )

@@ -7,7 +7,7 @@ import pytest
 
 from whycam import Decision, Explanation
 from whycam_export.demo.footage import Truth
-from whycam_export.demo.measure import Pointing, accuracy, confusion, peak, pointing, true_label
+from whycam_export.demo.measure import Pointing, accuracy, confusion, pointing, true_label
 
 CLASSES = ("normal", "fire")
 
@@ -79,13 +79,6 @@ def test_undecided_and_cold_windows_are_not_counted() -> None:
 
 def test_nothing_counted_is_no_accuracy() -> None:
     assert accuracy(np.zeros((2, 2), np.int64)) == 0.0
-
-
-def test_the_peak_is_the_centre_of_the_largest_cell() -> None:
-    heatmap = np.zeros((4, 6), np.float32)
-    heatmap[1, 3] = 1
-
-    assert peak(heatmap, 40, 60) == (15, 35)
 
 
 def test_only_frames_that_show_the_anomaly_count_for_pointing() -> None:
