@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whycam_export.errors import ModelError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from whycam.bundle import Manifest
+    from whycam_export.convert import ExportOptions
 
 
 def export(
@@ -84,9 +88,31 @@ def export(
         sample=sample,
         version=version,
     )
+    if options.cam_layers == ("auto",):
+        if clips is None:
+            raise ModelError("--cam-layer auto: say by which clips to choose, --clips FOLDER")
+        options = replace(options, cam_layers=(_best_layer(console, model, clips, options),))
+    elif clips is not None:
+        raise ModelError(f"--clips {clips}: is for --cam-layer auto alone")
     with Stages(console) as stages:
         manifest = export_bundle(model, output, options, stages.begin)
     _show(console, output, manifest)
+
+
+def _best_layer(console: Console, model: Path, clips: Path, options: ExportOptions) -> str:
+    from rich.table import Table
+
+    from whycam_export.commands.stages import Stages
+    from whycam_export.evaluation.figures import WHERE
+    from whycam_export.evaluation.layers import try_layers
+
+    with Stages(console) as stages:
+        tried = try_layers(model, clips, options, stage=stages.begin)
+    table = Table("layer", WHERE[tried[0].figure].title, "windows or frames", title_justify="left")
+    for each in tried:
+        table.add_row(each.layer, f"{each.value.value:.3f}", str(each.value.n))
+    console.print(table)
+    return tried[0].layer
 
 
 def _show(console: Console, output: Path, manifest: Manifest) -> None:

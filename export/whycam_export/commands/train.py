@@ -37,6 +37,10 @@ def train(
     dense: Annotated[str, typer.Option(help="Units of the dense layers; '' for none.")] = "1024,512,128",
     dropout: Annotated[float, typer.Option(help="Dropout after each dense layer.")] = 0.5,
     l2: Annotated[float, typer.Option(help="L2 penalty on the dense layers' weights.")] = 0.01,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="Let attention pool the places of a frame, and the frames."),
+    ] = False,
     width: Annotated[float, typer.Option(help="Factor on VGG19's channels; below 1 for small machines.")] = 1.0,
     backbone_weights: Annotated[
         str, typer.Option(help="imagenet, none, or a file: Keras .h5 or 8-bit .npz.", metavar="imagenet|none|FILE")
@@ -77,6 +81,7 @@ def train(
     """
     from rich.console import Console
 
+    from whycam_export.errors import TrainingError
     from whycam_export.quiet_tensorflow import import_tensorflow
     from whycam_export.training.clips import read_clips
     from whycam_export.training.outputs import check_output
@@ -92,6 +97,8 @@ def train(
     from whycam_export.training.results import show
     from whycam_export.training.run import train as run
 
+    if attention and pooling is not Pooling.FLATTEN:
+        raise TrainingError(f"--pooling {pooling.value}: with --attention, attention pools; drop one of the two")
     options = Options(
         clips=clips,
         output=output,
@@ -104,6 +111,7 @@ def train(
             dropout=dropout,
             l2=l2,
             width=width,
+            attention=attention,
         ),
         frame_interval=frame_interval,
         backbone_weights=backbone_weights,

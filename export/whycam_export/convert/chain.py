@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+import whycam_export.attention  # noqa: F401 - Keras finds these layers in saved models once they are registered
 from whycam_export.errors import ModelError
 
 layers = keras.layers

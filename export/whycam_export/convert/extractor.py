@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from whycam_export.attention import SpatialAttention, SpatialWeights
 from whycam_export.convert.chain import Chain
 from whycam_export.errors import ModelError
 
@@ -27,6 +28,8 @@ class Extractor:
     """In the order of the network."""
     note: str | None
     """Why the maps are not the last convolution's, where they are not."""
+    attention: keras.Model | None = None
+    """those maps -> the weights [N,h',w'] that attention gives the places of a frame; None without attention."""
 
     @property
     def features(self) -> int:
@@ -48,7 +51,8 @@ def build_extractor(chain: Chain, cam_layers: Sequence[str] = ()) -> Extractor:
 
     Raises ModelError where the network does not end in a vector, or there is no such layer to cut at.
     """
-    image, features, pictures = _network(chain)
+    image, features, called = _network(chain)
+    pictures = _pictures(called)
     names = [layer.name for layer, _ in pictures]
     starts = sorted({_find(name, pictures) for name in cam_layers}) or [_last_convolution(pictures)]
     rest = [tensor for _, tensor in (pictures[index] for index in starts[1:])]
@@ -67,7 +71,9 @@ def build_extractor(chain: Chain, cam_layers: Sequence[str] = ()) -> Extractor:
             else f"{names[starts[0]]} is the last convolution, but has a way around it"
         )
         others = [names[index] for index in starts[1:]]
-        return Extractor(keras.Model(image, maps), upper, (layer.name, *others), note)
+        weights = next((tensor for layer, tensor in called if isinstance(layer, SpatialWeights)), None)
+        attention = None if weights is None else _between(maps, [weights])
+        return Extractor(keras.Model(image, maps), upper, (layer.name, *others), note, attention)
     raise ModelError(
         f"layer '{names[starts[0]]}': no layer behind it lies on all ways to the features; say --cam-layer"
     )
@@ -75,7 +81,8 @@ def build_extractor(chain: Chain, cam_layers: Sequence[str] = ()) -> Extractor:
 
 def stage_layers(chain: Chain) -> list[str]:
     """The layers at which `--cam-layer auto` looks: for each size of the maps the last one that all ways pass."""
-    _, features, pictures = _network(chain)
+    _, features, called = _network(chain)
+    pictures = _pictures(called)
     found: dict[int, str] = {}
     for layer, maps in pictures:
         if isinstance(layer, (*CONVOLUTIONS, layers.Add, layers.Activation, layers.ReLU)) and _between(
@@ -88,7 +95,7 @@ def stage_layers(chain: Chain) -> list[str]:
 
 
 def _network(chain: Chain) -> tuple[Any, Any, list[tuple[keras.Layer, Any]]]:
-    """The image, the features, and each layer that gives maps [N,h,w,C] with them."""
+    """The image, the features, and each layer with what it gives."""
     image = keras.Input((chain.height, chain.width, 3), name="image")
     called: list[tuple[keras.Layer, Any]] = []
     features = _inline(chain.per_frame, image, called)
@@ -98,7 +105,12 @@ def _network(chain: Chain) -> tuple[Any, Any, list[tuple[keras.Layer, Any]]]:
             f"layer '{last.name}': the per-frame network ends in shape {tuple(features.shape[1:])}, not in a vector; "
             "put TimeDistributed(Flatten()) or TimeDistributed(GlobalAveragePooling2D()) behind it"
         )
-    return image, features, [(layer, tensor) for layer, tensor in called if len(tensor.shape) == 4]
+    return image, features, called
+
+
+def _pictures(called: Sequence[tuple[keras.Layer, Any]]) -> list[tuple[keras.Layer, Any]]:
+    """The layers that give maps [N,h,w,C], with them."""
+    return [(layer, tensor) for layer, tensor in called if len(tensor.shape) == 4]
 
 
 def _find(name: str, pictures: Sequence[tuple[keras.Layer, Any]]) -> int:
@@ -136,6 +148,9 @@ def _inline(chain: Sequence[keras.Layer], x: Any, called: list[tuple[keras.Layer
             return same.outputs[0]
         result = layer(*args, **kwargs)
         called.append((layer, result))
+        if isinstance(layer, SpatialAttention):
+            weights = SpatialWeights(layer)
+            called.append((weights, weights(args[0])))
         return result
 
     for layer in chain:

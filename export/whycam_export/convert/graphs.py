@@ -17,7 +17,7 @@ from whycam_export.autodiff.simplify import simplify
 from whycam_export.convert.chain import Chain
 from whycam_export.convert.extractor import Extractor
 from whycam_export.convert.graph import rename
-from whycam_export.convert.head import Head, excitation_graph, gradient_graph, step_graph, window_graph
+from whycam_export.convert.head import Head, attention_graph, excitation_graph, gradient_graph, step_graph, window_graph
 from whycam_export.convert.preprocessing import Preprocessing
 from whycam_export.convert.tensorflow_onnx import to_onnx
 from whycam_export.errors import ModelError
@@ -80,6 +80,9 @@ def build_graphs(
         for name, rules in (("pixels_vjp", "gradient"), ("pixels_guided", "guided")):
             stage(f"differentiate the whole CNN ({rules})")
             models[f"{name}.onnx"] = _pixel_gradient(pixels, name, rules)
+    if extractor.attention is not None and head.has_attention:
+        models["maps_attention.onnx"] = to_onnx(extractor.attention, "maps", "attention")
+        models["head_attention.onnx"] = attention_graph(head)
     for model in models.values():
         onnx.checker.check_model(model, full_check=True)
     return Graphs(models, tuple(states))

@@ -26,11 +26,12 @@ LIMITS = {
     "pixels": 1e-2,
     "guided": 1e-2,
     "excitation": 1e-3,
+    "attention": 1e-5,
     "step": 1e-5,
 }
 """What is tolerated: features, logits (or 1) and heat maps relative to the largest, pixel gradients relative to their
-norm, mass that excitation gains and scores absolute. Pixel gradients change by jumps: a ReLU or a maximum that rounding
-decides otherwise routes its part of them elsewhere, in deep networks thousands of times."""
+norm, mass that excitation gains, scores and attention absolute. Pixel gradients change by jumps: a ReLU or a maximum
+that rounding decides otherwise routes its part of them elsewhere, in deep networks thousands of times."""
 
 FAINTEST = 1e-3
 """Logits: fainter maps are measured against this. Behind a saturated GRU gradients are rounding errors in Keras too."""
@@ -66,6 +67,13 @@ def measure(directory: Path, cases: list[Case], states: tuple[StateTensor, ...],
                 errors[name] += values
         if graphs.has("head_excitation"):
             errors["excitation"].append(_mass_error(graphs, features, maps[0], len(scores)))
+        if expected.attention is not None:
+            found = (
+                graphs.run("maps_attention", ["attention"], {"maps": maps[0]})[0],
+                graphs.run("head_attention", ["attention"], {"window": features})[0],
+            )
+            pairs = zip(found, expected.attention, strict=True)
+            errors["attention"].append(float(np.max([np.abs(one - other).max() for one, other in pairs])))
         if graphs.has("step"):
             errors["step"].append(_step_error(graphs, features, states))
     # numpy's maximum, unlike Python's, lets what is not a number through to the check.

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from whycam_export.attention import TemporalAttention
 from whycam_export.convert.chain import Chain
 from whycam_export.convert.extractor import Extractor
 from whycam_export.convert.head import Head
@@ -37,6 +38,8 @@ class Reference:
     """f32 [T,F], of the highest logit."""
     image_gradient: Array | None
     """f32 [T,H,W,3], of the highest logit by the preprocessed frames; None where it was not asked for."""
+    attention: tuple[Array, Array] | None
+    """Its weights of the places f32 [T,h,w] and of the frames [T], where the model has both."""
     guided_gradient: Array | None
     """The same, but that only what is positive passes a ReLU backwards (Springenberg 2015)."""
 
@@ -67,8 +70,20 @@ def keras_reference(chain: Chain, extractor: Extractor, head: Head, images: Arra
         cams=tuple(cams),
         feature_gradient=feature_gradient,
         image_gradient=image_gradient,
+        attention=_attention(chain, extractor, maps, features),
         guided_gradient=guided_gradient,
     )
+
+
+def _attention(chain: Chain, extractor: Extractor, maps: Any, features: Any) -> tuple[Array, Array] | None:
+    pooling = next((layer for layer in chain.head if isinstance(layer, TemporalAttention)), None)
+    if extractor.attention is None or pooling is None:
+        return None
+    states = features[None]
+    for layer in chain.head[: chain.head.index(pooling)]:
+        states = layer(states)
+    places = _listed(extractor.attention(maps, training=False))[0]
+    return places.numpy(), pooling.weights_of(states)[0].numpy()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from whycam_export.attention import SpatialAttention, TemporalAttention
 from whycam_export.errors import TrainingError
 
 Pooling = Literal["flatten", "average"]
@@ -22,6 +23,8 @@ BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 """Convolutions and channels of VGG19's blocks (Simonyan & Zisserman 2015, configuration E)."""
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 """ImageNet's mean in BGR, which VGG's input has subtracted ("caffe mode" in keras.applications)."""
+ATTENTION_UNITS = 32
+"""Width of the layer that scores what attention weighs."""
 SMALLEST_SIDE = 2 ** len(BLOCKS)
 LARGEST_SIDE = 1024
 
@@ -44,6 +47,8 @@ class Architecture:
     l2: float = 0.01
     width: float = 1.0
     """Factor on VGG19's channels; below 1 the backbone is thinner."""
+    attention: bool = False
+    """Whether attention pools the places of a frame, in place of `pooling`, and the states of the GRU."""
 
     def __post_init__(self) -> None:
         if self.frames < 2:
@@ -118,7 +123,10 @@ def paper_network(classes: int, architecture: Architecture | None = None, backbo
     shape = architecture or Architecture()
     if backbone is None:
         backbone = vgg19(shape.size, shape.width)
-    pool = keras.layers.Flatten() if shape.pooling == "flatten" else keras.layers.GlobalAveragePooling2D()
+    if shape.attention:
+        pool = SpatialAttention(ATTENTION_UNITS)
+    else:
+        pool = keras.layers.Flatten() if shape.pooling == "flatten" else keras.layers.GlobalAveragePooling2D()
     window = keras.Input((shape.frames, *shape.size, 3), name="window")
     values = keras.layers.TimeDistributed(backbone, name="backbone")(window)
     values = keras.layers.TimeDistributed(pool, name="pooling")(values)
@@ -128,8 +136,10 @@ def paper_network(classes: int, architecture: Architecture | None = None, backbo
 
 
 def head_layers(classes: int, shape: Architecture) -> list[Any]:
-    """The layers after the pooling, in order: `gru`, `dense_1`, `dropout_1`, ..., `scores`."""
-    layers = [keras.layers.GRU(shape.units, name="gru")]
+    """The layers after the pooling, in order: `gru`, perhaps `attention`, `dense_1`, `dropout_1`, ..., `scores`."""
+    layers = [keras.layers.GRU(shape.units, return_sequences=shape.attention, name="gru")]
+    if shape.attention:
+        layers.append(TemporalAttention(ATTENTION_UNITS, name="attention"))
     for index, width in enumerate(shape.dense, start=1):
         layers.append(
             keras.layers.Dense(

@@ -77,6 +77,7 @@ class Parity(Part):
     pixels: float | None = Field(default=None, description="error of the pixel gradient's norm, over that norm")
     guided: float | None = Field(default=None, description="the same of guided backpropagation's")
     excitation: float | None = Field(default=None, description="probability that excitation gains on its way, or owes")
+    attention: float | None = Field(default=None, description="largest absolute error of attention's weights")
     step: float | None = Field(default=None, description="largest absolute difference of scores, step against head")
 
 

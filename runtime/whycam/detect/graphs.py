@@ -101,6 +101,17 @@ def maps_excitation_spec(manifest: Manifest) -> GraphSpec:
     )
 
 
+def maps_attention_spec(manifest: Manifest) -> GraphSpec:
+    """The weights that the model's attention gives the places of a frame."""
+    return GraphSpec("maps_attention.onnx", {"maps": _first_maps(manifest)}, {"attention": (None, None, None)})
+
+
+def head_attention_spec(manifest: Manifest) -> GraphSpec:
+    """The weights that the model's attention gives the frames of a window."""
+    window: Shape = (manifest.window.frames, manifest.features)
+    return GraphSpec("head_attention.onnx", {"window": window}, {"attention": (manifest.window.frames,)})
+
+
 def explanation_specs(manifest: Manifest) -> dict[str, GraphSpec]:
     """The graphs that explanations may ask for, by name, as far as the bundle has them."""
     specs = {
@@ -112,6 +123,8 @@ def explanation_specs(manifest: Manifest) -> dict[str, GraphSpec]:
         "pixels_guided": pixels_spec(manifest, "pixels_guided.onnx"),
         "head_excitation": head_excitation_spec(manifest),
         "maps_excitation": maps_excitation_spec(manifest),
+        "maps_attention": maps_attention_spec(manifest),
+        "head_attention": head_attention_spec(manifest),
     }
     return {name: spec for name, spec in specs.items() if name == "head" or spec.file in manifest.files}
 

@@ -177,3 +177,16 @@ def test_an_interrupted_run_leaves_no_half_output(clips: Path, tmp_path: Path) -
     assert "Traceback" not in "".join(said)
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
     assert all(path.suffix == ".npy" for path in (tmp_path / "cache").iterdir())
+
+
+def test_attention_is_trained_on_the_frozen_backbone(clips: Path, tmp_path: Path) -> None:
+    weights = ["--backbone-weights", "none", "--epochs", 2, "--attention"]
+    result = train(clips, "-o", tmp_path / "fight.keras", *SMALL, *weights, "--cache", tmp_path / "cache")
+
+    assert result.returncode == 0, result.stderr
+    model = keras.models.load_model(tmp_path / "fight.keras", compile=False)
+    assert type(model.get_layer("attention")).__name__ == "TemporalAttention"
+    assert type(model.get_layer("pooling").layer).__name__ == "SpatialAttention"
+    refused = train(clips, "-o", tmp_path / "other.keras", *SMALL, "--attention", "--pooling", "average")
+    assert refused.returncode == 2
+    assert "whycam: --pooling average: with --attention, attention pools" in refused.stderr

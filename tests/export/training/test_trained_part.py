@@ -8,15 +8,16 @@ import pytest
 from whycam_export.training.clips import Clip
 from whycam_export.training.features import Example, FrozenBackbone, batch_input
 from whycam_export.training.fit import predict
-from whycam_export.training.network import Architecture, Pooling, paper_network, preprocess
+from whycam_export.training.network import Architecture, paper_network, preprocess
 from whycam_export.training.standardization import Standardization
 from whycam_export.training.trained_part import trained_part
 
 
-@pytest.mark.parametrize("pooling", ["flatten", "average"])
+@pytest.mark.parametrize("pooling", ["flatten", "average", "attention"])
 @pytest.mark.parametrize("fine_tune", ["none", "block5", "all"])
-def test_the_whole_network_predicts_what_the_trained_part_did_on_features(fine_tune: str, pooling: Pooling) -> None:
-    shape = Architecture(size=(64, 64), frames=3, pooling=pooling, units=8, dense=(8,), width=0.05)
+def test_the_whole_network_predicts_what_the_trained_part_did_on_features(fine_tune: str, pooling: str) -> None:
+    pooled = {"attention": True} if pooling == "attention" else {"pooling": pooling}
+    shape = Architecture(size=(64, 64), frames=3, units=8, dense=(8,), width=0.05, **pooled)
     network = paper_network(2, shape)
     windows = np.random.default_rng(0).integers(0, 256, (12, 3, 64, 64, 3), dtype=np.uint8)
     values = FrozenBackbone(network.get_layer("backbone").layer, fine_tune)(windows)

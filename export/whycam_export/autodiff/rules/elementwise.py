@@ -85,8 +85,8 @@ def _cast(walk: Walk, node: ir.Node) -> Gradients:
 
 
 def _relu(walk: Walk, node: ir.Node) -> Gradients:
-    # The mask is read off the output, so that ONNX Runtime may fuse the Relu into the convolution before it. Sign and Mul
-    # are vectorised there; Greater and Where took a fifth of VGG19's whole gradient.
+    # The mask is read off the output, so that ONNX Runtime may fuse the Relu into the convolution before it. Sign and
+    # Mul are vectorised there; Greater and Where took a fifth of VGG19's whole gradient.
     dy, y = walk.incoming(node), node.outputs[0]
     return [walk.op("Mul", dy, walk.op("Sign", y))]
 

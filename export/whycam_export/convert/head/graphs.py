@@ -11,7 +11,7 @@ from whycam_export.autodiff import differentiate
 from whycam_export.autodiff.simplify import simplify
 from whycam_export.convert.graph import GraphBuilder, float_input, rename
 from whycam_export.convert.head.reading import Head
-from whycam_export.convert.head.stages import Dense, StepStates
+from whycam_export.convert.head.stages import Dense, StepStates, TemporalAttention
 
 
 def window_graph(head: Head) -> onnx.ModelProto:
@@ -93,6 +93,21 @@ def _hand_down_the_target(head: Head, model: ir.Model, kernel: np.ndarray) -> No
         graph.register_initializer(value)
     graph.extend(tape.nodes)
     ir.passes.common.TopologicalSortPass()(model)
+
+
+def attention_graph(head: Head) -> onnx.ModelProto:
+    """`window` f32 [T,F] -> `attention` f32 [T]: the weights that attention gives the frames, which sum to 1.
+
+    Only for heads with attention.
+    """
+    graph = GraphBuilder()
+    window = x = float_input("window", head.frames, head.features)
+    for stage in head.stages:
+        if isinstance(stage, TemporalAttention):
+            x = stage.weights(graph, x, axis=0)
+            break
+        x = stage.unrolled(graph, x, head.frames)
+    return graph.build("head_attention", [window], {"attention": graph.op("Reshape", x, graph.integers(head.frames))})
 
 
 def _unrolled(head: Head, name: str) -> onnx.ModelProto:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from whycam_export import attention
 from whycam_export.convert.head.activations import ACTIVATIONS, RECURRENT
 from whycam_export.convert.head.cells import Cell, GruCell, LstmCell, Weights
 from whycam_export.convert.head.recurrent import MERGES, Recurrent
@@ -22,6 +23,7 @@ from whycam_export.convert.head.stages import (
     LayerNormalization,
     MaximumOverTime,
     Stage,
+    TemporalAttention,
 )
 from whycam_export.errors import ModelError
 
@@ -29,7 +31,7 @@ layers = keras.layers
 
 SUPPORTED = (
     "GRU, LSTM, Bidirectional, Dense, Dropout, activations, BatchNormalization, LayerNormalization, Flatten, "
-    "GlobalAveragePooling1D and GlobalMaxPooling1D"
+    "GlobalAveragePooling1D, GlobalMaxPooling1D and whycam's TemporalAttention"
 )
 UNLIKE = "its two directions are not of one kind; make the backward layer like the forward one"
 INERT = (
@@ -55,6 +57,11 @@ class Head:
     classes: int
     single_sigmoid: bool
     """One output z: the logits are [-z, z] and their sigmoids the scores; else the scores are the softmax."""
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether attention pools the frames."""
+        return any(isinstance(stage, TemporalAttention) for stage in self.stages)
 
     @property
     def width(self) -> int:
@@ -123,6 +130,9 @@ def _read(layer: keras.Layer, frames: int, width: int, sequence: bool) -> tuple[
         return [_affine(layer, sequence)], width, sequence
     if isinstance(layer, layers.LayerNormalization):
         return [_layer_normalization(layer, width, sequence)], width, sequence
+    if isinstance(layer, attention.TemporalAttention) and sequence:
+        pooling = TemporalAttention(layer.name, _array(layer.kernel), _array(layer.bias), _array(layer.query))
+        return [pooling], width, False
     if isinstance(layer, layers.GlobalAveragePooling1D) and sequence:
         return [AverageOverTime(layer.name, width)], width, False
     if isinstance(layer, layers.GlobalMaxPooling1D) and sequence:

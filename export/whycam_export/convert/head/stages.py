@@ -187,6 +187,66 @@ class MaximumOverTime:
 
 
 @dataclass(frozen=True)
+class TemporalAttention:
+    """A mean of a sequence, f32 [N,T,units] -> [N,units], weighed by the softmax of v . tanh(x W + b).
+
+    kernel W f32 [units,G], bias b f32 [G], query v f32 [G,1]; see `whycam_export.attention`.
+    """
+
+    name: str
+    kernel: Array
+    bias: Array
+    query: Array
+
+    @property
+    def units(self) -> int:
+        """The width of what is pooled."""
+        return len(self.kernel)
+
+    @property
+    def bound(self) -> float:
+        """What no score exceeds: |v . tanh| <= sum |v|."""
+        return float(np.abs(self.query).sum())
+
+    @property
+    def no_step(self) -> str | None:
+        """See Stage."""
+        # exp(score - bound) is at least exp(-2 bound), and must not underflow.
+        return f"the scores of layer '{self.name}' span too wide to add up" if self.bound > 40 else None
+
+    def window(self, graph: GraphBuilder, x: ir.Value) -> ir.Value:
+        """See Stage."""
+        return self._pooled(graph, x, axis=1, keepdims=0)
+
+    def unrolled(self, graph: GraphBuilder, x: ir.Value, frames: int) -> ir.Value:
+        """See Stage."""
+        return self._pooled(graph, x, axis=0, keepdims=1)
+
+    def step(self, graph: GraphBuilder, x: ir.Value, states: StepStates) -> ir.Value:
+        """See Stage. The softmax's two sums run along with each window."""
+        weights = graph.op("Exp", graph.op("Sub", self._scores(graph, x), graph.number(self.bound)))
+        part = graph.op("Mul", weights, x)
+        above = graph.op("Add", states.read(f"{self.name}/weighed", self.units), part)
+        below = graph.op("Add", states.read(f"{self.name}/weights", 1), weights)
+        states.write(graph, f"{self.name}/weighed", above)
+        states.write(graph, f"{self.name}/weights", below)
+        return graph.op("Div", states.last(graph, above), states.last(graph, below))
+
+    def weights(self, graph: GraphBuilder, x: ir.Value, axis: int) -> ir.Value:
+        """The weights of a sequence's items along `axis`: [...,T,units] -> [...,T,1], which sum to 1."""
+        return graph.op("Softmax", self._scores(graph, x), axis=axis)
+
+    def _scores(self, graph: GraphBuilder, x: ir.Value) -> ir.Value:
+        product = graph.op("MatMul", x, graph.constant(f"{self.name}/kernel", self.kernel))
+        hidden = graph.op("Tanh", graph.op("Add", product, graph.constant(f"{self.name}/bias", self.bias)))
+        return graph.op("MatMul", hidden, graph.constant(f"{self.name}/query", self.query))
+
+    def _pooled(self, graph: GraphBuilder, x: ir.Value, axis: int, keepdims: int) -> ir.Value:
+        weighed = graph.op("Mul", self.weights(graph, x, axis), x)
+        return graph.op("ReduceSum", weighed, graph.integers(axis), keepdims=keepdims)
+
+
+@dataclass(frozen=True)
 class FlattenTime:
     """A sequence as one vector: f32 [N,T,units] -> [N,T*units]."""
 
