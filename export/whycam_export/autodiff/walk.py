@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,17 +30,13 @@ class Walk:
         self._gradients: dict[ir.Value, list[ir.Value]] = {}
         self._constants = 0
 
-    def step_back(self, node: ir.Node, book: dict[str, Rule]) -> None:
+    def step_back(self, node: ir.Node, book: Mapping[str, Rule]) -> None:
         """Add to the gradients of the inputs of `node` what comes through its outputs."""
         if not any(value in self._active and value in self._gradients for value in node.outputs):
             return
         rule = book.get(node.op_type) if node.domain == "" else None
         if rule is None:
-            kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            known = ", ".join(sorted(book))
-            raise DifferentiationError(
-                f"node '{node.name}': operator {kind} has no differentiation rule; {known} have one"
-            )
+            raise DifferentiationError(no_rule(node, book))
         for value, gradient in zip(node.inputs, rule(self, node), strict=False):
             if value is not None and gradient is not None and self.wants(value):
                 self.accumulate(value, gradient)
@@ -70,6 +68,15 @@ class Walk:
             total.shape, total.dtype = value.shape, self.dtype(value)
         self._gradients[value] = [total]
         return total
+
+    @contextmanager
+    def differentiating(self, value: ir.Value) -> Iterator[None]:
+        """While this lasts `value` is one of those that are differentiated by."""
+        known = value in self._active
+        self._active.add(value)
+        yield
+        if not known:
+            self._active.discard(value)
 
     def wants(self, value: ir.Value | None) -> bool:
         """Whether `value` depends on an input that is differentiated by."""
@@ -140,6 +147,30 @@ class Walk:
         if lead:
             gradient = self.op("ReduceSum", gradient, self.integers(*range(lead)), keepdims=0)
         return gradient
+
+
+def no_rule(node: ir.Node, book: Mapping[str, Rule]) -> str:
+    """What is said of a node whose operator `book` does not have: the operator, the node, the model's layer."""
+    kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    layer = layer_of(node.name)
+    place = f"node '{node.name}'" + (f" of layer '{layer}'" if layer else "")
+    if kind in ("GRU", "LSTM", "RNN", "Loop", "Scan"):
+        return (
+            f"{place}: the recurrent operator {kind} has no differentiation rule; unroll it over its frames into "
+            "matrix products and activations, as whycam_export.convert.head.gradient_graph does"
+        )
+    return f"{place}: operator {kind} has no differentiation rule; {', '.join(sorted(book))} have one"
+
+
+def layer_of(node_name: str | None) -> str:
+    """The path of the Keras layer in the name that tf2onnx gave a node; empty where there is none.
+
+    `StatefulPartitionedCall/vgg19_1/block1_conv1_1/convolution` -> `vgg19/block1_conv1`: the last part is the
+    operation, and Keras numbers each scope of a traced call behind the layer's own name.
+    """
+    scopes = [part for part in (node_name or "").split("/")[:-1] if not part.endswith("PartitionedCall")]
+    numbered = all(re.fullmatch(r".+_\d+", scope) for scope in scopes)
+    return "/".join(scope.rpartition("_")[0] if numbered else scope for scope in scopes)
 
 
 def attribute(node: ir.Node, name: str, default: Any) -> Any:
