@@ -7,7 +7,7 @@ is that of excitation backpropagation, so these books are that one with other ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
@@ -18,27 +18,30 @@ from whycam_export.autodiff.walk import Gradients, Rule, Walk
 
 def composite(gradient: Mapping[str, Rule]) -> dict[str, Rule]:
     """Epsilon in dense layers, so that what speaks against is seen; z-plus in convolutions, sums and averages."""
-    return {**{name: weighted(gradient, epsilon_share) for name in ("MatMul", "Gemm")}, **_biases(gradient)}
+    return {**{name: weighted(gradient, epsilon_share) for name in ("MatMul", "Gemm")}, **_sums(gradient, _dense_bias)}
 
 
 def epsilon(gradient: Mapping[str, Rule]) -> dict[str, Rule]:
-    """Epsilon in every linear operator: in a network of rectifiers it is gradient times input."""
+    """Epsilon in every linear operator, biases and shifts included: in a network of rectifiers gradient times input."""
     return {
         **{name: weighted(gradient, epsilon_share) for name in ("Conv", "MatMul", "Gemm")},
-        **{name: average(gradient, epsilon_share) for name in AVERAGES},
-        **_biases(gradient, sums=True),
+        **{name: average(gradient, epsilon_share) for name in (*AVERAGES, "BatchNormalization")},
+        **_sums(gradient, lambda walk, node: True),
     }
 
 
-def _biases(gradient: Mapping[str, Rule], sums: bool = False) -> dict[str, Rule]:
-    """Add and Sub by the epsilon rule where one operand is a dense layer's bias; with `sums` where both count."""
+def _dense_bias(walk: Walk, node: ir.Node) -> bool:
+    computed = [value for value in node.inputs if value is not None and walk.wants(value)]
+    maker = computed[0].producer()
+    return len(computed) == 1 and maker is not None and maker.op_type == "MatMul"
 
-    def rule(otherwise: Rule) -> Rule:
-        def add(walk: Walk, node: ir.Node) -> Gradients:
-            computed = [value for value in node.inputs if value is not None and walk.wants(value)]
-            maker = computed[0].producer()
-            bias = len(computed) == 1 and maker is not None and maker.op_type == "MatMul"
-            if not (bias or (sums and len(computed) == 2)):
+
+def _sums(gradient: Mapping[str, Rule], where: Callable[[Walk, ir.Node], bool]) -> dict[str, Rule]:
+    """Add and Sub: by the epsilon rule `where` that holds, so that a constant keeps its share, else as for excitation."""
+
+    def add(otherwise: Rule) -> Rule:
+        def rule(walk: Walk, node: ir.Node) -> Gradients:
+            if not where(walk, node):
                 return otherwise(walk, node)
             y = node.outputs[0]
             share = walk.op("Div", walk.incoming(node), stabilised(walk, y))
@@ -48,7 +51,7 @@ def _biases(gradient: Mapping[str, Rule], sums: bool = False) -> dict[str, Rule]
                 for value, part in zip(node.inputs, signed, strict=True)
             ]
 
-        return add
+        return rule
 
     excitation = rules(gradient)
-    return {"Add": rule(excitation["Add"]), "Sub": rule(excitation["Sub"])}
+    return {"Add": add(excitation["Add"]), "Sub": add(excitation["Sub"])}

@@ -9,8 +9,11 @@ MOVING = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose",
 """The operators that only move elements of their first input."""
 
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Exp", "Abs", "Sqrt", "ReduceL2")
-_KEEP_THE_SIGN = (*MOVING, "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Add", "Mul")
-_KEEP_THE_SIGN += ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "Cast")
+_KEEP_THE_SIGN = (
+    *MOVING,
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Add", "Mul", "Cast"),
+    *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"),
+)
 _GATES = ("Sigmoid", "HardSigmoid", "Softmax", "Erf")
 
 

@@ -55,8 +55,7 @@ class Linear:
         inputs[self.index] = x
         y = self.node.outputs[0]
         result = self.walk.tape.op(self.node.op_type, inputs, dict(self.node.attributes))
-        result.shape, result.dtype = y.shape, y.dtype
-        return result
+        return _like(result, y)
 
     def back(self, result: ir.Value, arriving: ir.Value) -> ir.Value:
         """The vector-Jacobian product of what `over` returned, by its x."""
@@ -78,15 +77,15 @@ def positive_share(linear: Linear, arriving: ir.Value) -> ir.Value:
     Both are written for x >= 0, where c = x max(w, 0); a negative input counts by its negative weights.
     """
     walk, x, w = linear.walk, linear.x, linear.w
-    if non_negative(x):
-        parts = [(x, part(walk, w, positive=True))]
-    else:
-        parts = [(part(walk, x, positive=sign), part(walk, w, positive=sign)) for sign in (True, False)]
-    made = [linear.over(values, weights) for values, weights in parts if values is not None]
+    signs = [True] if non_negative(x) else [True, False]
+    values = [part(walk, x, positive=sign) for sign in signs] if len(signs) > 1 else [x]
+    made = [
+        linear.over(value, None if w is None else part(walk, w, positive=sign))
+        for value, sign in zip(values, signs, strict=True)
+        if w is not None or sign
+    ]
     shared = quotient(walk, arriving, _sum(walk, made), like=x)
-    return _sum(
-        walk, [_times(walk, values, linear.back(y, shared)) for y, (values, _) in zip(made, parts, strict=True)]
-    )
+    return _sum(walk, [walk.op("Mul", value, linear.back(y, shared)) for value, y in zip(values, made, strict=False)])
 
 
 def signed_share(linear: Linear, arriving: ir.Value) -> ir.Value:
@@ -99,7 +98,7 @@ def signed_share(linear: Linear, arriving: ir.Value) -> ir.Value:
     walk, x, w = linear.walk, linear.x, linear.w
     z = linear.over(x, w)
     if non_negative(x) and (w is None or non_negative(w)):
-        return _times(walk, x, linear.back(z, quotient(walk, arriving, z, like=x)))
+        return walk.op("Mul", x, linear.back(z, quotient(walk, arriving, z, like=x)))
     size = x if non_negative(x) else _like(walk.op("Abs", x), x)
     absolute = linear.over(size, _absolute(walk, w))
     shared = quotient(walk, arriving, walk.op("Add", walk.op("Abs", z), absolute), like=x)
@@ -133,10 +132,8 @@ def quotient(walk: Walk, arriving: ir.Value, total: ir.Value, like: ir.Value) ->
     return walk.op("Where", contributed, walk.op("Div", arriving, total), walk.constant(0, like=like))
 
 
-def part(walk: Walk, value: ir.Value | None, positive: bool) -> ir.Value | None:
+def part(walk: Walk, value: ir.Value, positive: bool) -> ir.Value:
     """max(value, 0) or min(value, 0)."""
-    if value is None:
-        return None
     array = constant(value)
     if array is not None:
         return _like(walk.constant(np.maximum(array, 0) if positive else np.minimum(array, 0)), value)
@@ -151,11 +148,6 @@ def _absolute(walk: Walk, w: ir.Value | None) -> ir.Value | None:
     return _like(walk.constant(np.abs(array)), w)
 
 
-def _times(walk: Walk, x: ir.Value | None, gradient: ir.Value) -> ir.Value:
-    assert x is not None  # shares have their input
-    return walk.op("Mul", x, gradient)
-
-
 def _sum(walk: Walk, parts: list[ir.Value]) -> ir.Value:
     total = parts[0]
     for other in parts[1:]:
@@ -164,5 +156,5 @@ def _sum(walk: Walk, parts: list[ir.Value]) -> ir.Value:
 
 
 def _like(value: ir.Value, template: ir.Value) -> ir.Value:
-    value.shape, value.dtype = template.shape, template.dtype
+    value.shape, value.type = template.shape, template.type
     return value
