@@ -277,7 +277,8 @@ def test_weights_of_a_matrix_product_are_stored_once() -> None:
 def test_an_operator_without_a_rule_is_named_with_its_node() -> None:
     nodes = [helper.make_node("Det", ["x"], ["y"], name="inner/determinant")]
     with pytest.raises(
-        DifferentiationError, match=r"node 'inner/determinant' of layer 'inner': operator Det has no differentiation rule"
+        DifferentiationError,
+        match=r"node 'inner/determinant' of layer 'inner': operator Det has no differentiation rule",
     ):
         differentiate(model(nodes, (3, 3), {}, np.float32), ["y"], ["x"])
 
