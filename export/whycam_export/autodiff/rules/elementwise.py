@@ -59,10 +59,10 @@ def _extremum(comparison: str) -> Rule:
             raise DifferentiationError(f"node '{node.name}': {node.op_type} is differentiated with two inputs only")
         dy, (a, b), y = walk.incoming(node), _two(node), node.outputs[0]
         first = walk.op(comparison, a, b)
-        zero = walk.constant(0, like=dy)
+        to_first = walk.where(first, dy, like=y)
         return [
-            walk.sum_to(walk.op("Where", first, dy, zero), a, y) if walk.wants(a) else None,
-            walk.sum_to(walk.op("Where", first, zero, dy), b, y) if walk.wants(b) else None,
+            walk.sum_to(to_first, a, y) if walk.wants(a) else None,
+            walk.sum_to(walk.op("Sub", dy, to_first), b, y) if walk.wants(b) else None,
         ]
 
     return rule
@@ -87,7 +87,7 @@ def _cast(walk: Walk, node: ir.Node) -> Gradients:
 def _relu(walk: Walk, node: ir.Node) -> Gradients:
     # The mask is read off the output, so that ONNX Runtime may fuse the Relu into the convolution before it.
     dy, y = walk.incoming(node), node.outputs[0]
-    return [walk.op("Where", walk.op("Greater", y, walk.constant(0, like=y)), dy, walk.constant(0, like=y))]
+    return [walk.where(walk.op("Greater", y, walk.constant(0, like=y)), dy, like=y)]
 
 
 def _leaky_relu(walk: Walk, node: ir.Node) -> Gradients:
@@ -121,12 +121,12 @@ def _elu(walk: Walk, node: ir.Node) -> Gradients:
 
 def _clip(walk: Walk, node: ir.Node) -> Gradients:
     dy, x = walk.incoming(node), _one(node)
-    gradient, zero = dy, walk.constant(0, like=x)
+    gradient = dy
     for index, comparison in ((1, "Greater"), (2, "Less")):
         bound = fixed(node, index)
         if bound is not None:
             inside = walk.op(comparison, x, walk.constant(bound, like=x))
-            gradient = walk.op("Where", inside, gradient, zero)
+            gradient = walk.where(inside, gradient, like=x)
     return [gradient]
 
 
@@ -140,7 +140,7 @@ def _hard_sigmoid(walk: Walk, node: ir.Node) -> Gradients:
     zero, one = walk.constant(0, like=y), walk.constant(1, like=y)
     inside = walk.op("And", walk.op("Greater", y, zero), walk.op("Less", y, one))
     slope = walk.constant(attribute(node, "alpha", 0.2), like=y)
-    return [walk.op("Where", inside, walk.op("Mul", dy, slope), zero)]
+    return [walk.where(inside, walk.op("Mul", dy, slope), like=y)]
 
 
 def _hard_swish(walk: Walk, node: ir.Node) -> Gradients:
@@ -148,8 +148,7 @@ def _hard_swish(walk: Walk, node: ir.Node) -> Gradients:
     dy, x = walk.incoming(node), _one(node)
     middle = walk.op("Add", walk.op("Mul", x, walk.constant(1 / 3, like=x)), walk.constant(0.5, like=x))
     above = walk.op("Where", walk.op("GreaterOrEqual", x, walk.constant(3, like=x)), walk.constant(1, like=x), middle)
-    below = walk.op("LessOrEqual", x, walk.constant(-3, like=x))
-    return [walk.op("Mul", dy, walk.op("Where", below, walk.constant(0, like=x), above))]
+    return [walk.where(walk.op("Greater", x, walk.constant(-3, like=x)), walk.op("Mul", dy, above), like=x)]
 
 
 def _gelu(walk: Walk, node: ir.Node) -> Gradients:

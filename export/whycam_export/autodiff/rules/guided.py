@@ -34,7 +34,7 @@ def rules(gradient: Mapping[str, Rule]) -> dict[str, Rule]:
             dy, x = walk.incoming(node), node.inputs[0]
             assert x is not None  # a rectifier always has its input
             zero = walk.constant(0, like=x)
-            return [walk.op("Where", walk.op("Greater", x, zero), walk.op("Relu", dy), zero)]
+            return [walk.where(walk.op("Greater", x, zero), walk.op("Relu", dy), like=x)]
 
         return rule
 

@@ -37,7 +37,7 @@ def _dense_bias(walk: Walk, node: ir.Node) -> bool:
 
 
 def _sums(gradient: Mapping[str, Rule], where: Callable[[Walk, ir.Node], bool]) -> dict[str, Rule]:
-    """Add and Sub: by the epsilon rule `where` that holds, so that a constant keeps its share, else as for excitation."""
+    """Add and Sub: by the epsilon rule `where` that holds, so that a constant keeps its share, else like excitation."""
 
     def add(otherwise: Rule) -> Rule:
         def rule(walk: Walk, node: ir.Node) -> Gradients:

@@ -123,13 +123,15 @@ def stabilised(walk: Walk, y: ir.Value) -> ir.Value:
 def sign(walk: Walk, y: ir.Value) -> ir.Value:
     """-1 below zero, else 1."""
     below = walk.op("Less", y, walk.constant(0, like=y))
-    return walk.op("Where", below, walk.constant(-1, like=y), walk.constant(1, like=y))
+    twice = walk.where(below, walk.constant(2, like=y), like=y)
+    return walk.op("Sub", walk.constant(1, like=y), twice)
 
 
 def quotient(walk: Walk, arriving: ir.Value, total: ir.Value, like: ir.Value) -> ir.Value:
     """arriving / total, of the element type of `like`; 0 where nothing contributed."""
-    contributed = walk.op("Greater", total, walk.constant(SMALLEST, like=like))
-    return walk.op("Where", contributed, walk.op("Div", arriving, total), walk.constant(0, like=like))
+    smallest = walk.constant(SMALLEST, like=like)
+    shared = walk.where(walk.op("Greater", total, smallest), arriving, like=like)
+    return walk.op("Div", shared, walk.op("Max", total, smallest))
 
 
 def part(walk: Walk, value: ir.Value, positive: bool) -> ir.Value:
