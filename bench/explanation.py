@@ -33,7 +33,7 @@ from rich.table import Table
 from bench.decision import PAUSE, build_paper_network, processor, read_options, screen, spread
 
 TOLERANCES = {"Grad-CAM": 1e-3, "saliency": 1e-2, "saliency, top 3": 1e-2}
-"""Largest error of heat maps, relative to their maximum, and of saliency, relative to its norm: the bounds of export."""
+"""Largest error of heat maps, relative to their maximum, and of saliency, relative to its norm, as at export."""
 LABEL = "fight"
 
 Array = NDArray[np.float32]

@@ -9,21 +9,30 @@ import onnx_ir as ir
 
 from whycam_export.autodiff.rulebooks import rulebook
 from whycam_export.autodiff.simplify import infer_shapes, simplify
+from whycam_export.autodiff.top import Top, find_top
 from whycam_export.autodiff.walk import DifferentiationError, Walk
 
 
 def differentiate(
-    model: onnx.ModelProto, outputs: Sequence[str], inputs: Sequence[str], rules: str = "gradient"
+    model: onnx.ModelProto,
+    outputs: Sequence[str],
+    inputs: Sequence[str],
+    rules: str = "gradient",
+    *,
+    continued: bool = False,
 ) -> onnx.ModelProto:
     """Extend `model` by the vector-Jacobian product of `outputs` with respect to `inputs`.
 
     Args:
         model: an ONNX model whose shapes are static but for the batch dimension.
         outputs: names of the graph's outputs to differentiate.
-        inputs: names of the graph's inputs, or of values inside it, to differentiate by.
-        rules: the rule book: `gradient`; `guided` (guided backpropagation); `excitation` (excitation backpropagation);
-            `lrp` (z-plus in convolutions, epsilon elsewhere), `lrp-epsilon`, `lrp-z-plus`. With the last four, what
-            comes in for an output and goes out for an input is a mass (a winning probability, a relevance).
+        inputs: names of what to differentiate by, inputs of the graph or values within it (a layer's feature maps).
+        rules: the rule book: `"gradient"`, `"guided"`, `"excitation"`, `"contrastive-excitation"`, `"lrp"`,
+            `"lrp-epsilon"` or `"lrp-z-plus"`; all but the first take what arrives at a neuron for something else than
+            its derivative, see `rules`.
+        continued: the vectors are what another graph, the rest of the network, handed down by the same book. The
+            excitation books then leave the topmost linear layer as it is; without it they fold the vector into its
+            weights.
 
     Returns:
         A model with the inputs of `model`, then an input `grad_OUTPUT` for each of `outputs` (the vector, of the
@@ -32,7 +41,7 @@ def differentiate(
 
     Raises:
         DifferentiationError: an operator on the way has no rule (its node is named), a shape that a rule needs is not
-            static, or a name is not one of the graph's outputs or inputs.
+            static, a name is not one of the graph's, or a contrast has no linear layer at the top.
         ValueError: there is no such rule book.
 
     Method: reverse accumulation; Griewank & Walther, Evaluating Derivatives (2008), section 3.2.
@@ -41,17 +50,20 @@ def differentiate(
     graph_model = ir.from_proto(model)
     infer_shapes(graph_model)
     graph = graph_model.graph
-    inner = [value for node in graph for value in node.outputs]
-    wanted = [_named([*graph.inputs, *inner], name, "input", shown=len(graph.inputs)) for name in inputs]
+    wanted = [_named([*graph.inputs, *_inner(graph)], name, "input or inner value") for name in inputs]
     sources = [_named(graph.outputs, name, "output") for name in outputs]
     walk = Walk(_depending_on(graph, wanted))
+    top = find_top(walk, sources) if book.top and not continued else Top()
+    if book.needs_top and not continued and not top.layers:
+        names = ", ".join(outputs)
+        raise DifferentiationError(f"{names}: no linear layer to contrast by; name the logits as the output")
 
     for source in sources:
         cotangent = ir.val(f"grad_{source.name}", dtype=source.dtype, shape=source.shape)
         graph.inputs.append(cotangent)
         walk.accumulate(source, cotangent)
     for node in reversed(list(graph)):
-        walk.step_back(node, book)
+        walk.step_back(node, book.above if node in top.above else book.top if node in top.layers else book.rules)
     for value in wanted:
         gradient = walk.gradient(value)
         if gradient is None:
@@ -69,12 +81,16 @@ def differentiate(
     return ir.to_proto(graph_model)
 
 
-def _named(values: Sequence[ir.Value], name: str, kind: str, shown: int | None = None) -> ir.Value:
+def _named(values: Sequence[ir.Value], name: str, kind: str) -> ir.Value:
     for value in values:
         if value.name == name:
             return value
-    names = ", ".join(str(value.name) for value in values[:shown])
+    names = ", ".join(str(value.name) for value in values[:20]) + (" ..." if len(values) > 20 else "")
     raise DifferentiationError(f"the graph has no {kind} '{name}'; it has {names}")
+
+
+def _inner(graph: ir.Graph) -> list[ir.Value]:
+    return [value for node in graph for value in node.outputs]
 
 
 def _depending_on(graph: ir.Graph, inputs: Sequence[ir.Value]) -> set[ir.Value]:

@@ -1,7 +1,9 @@
-"""The rule books: for each a rule per operator. They differ in a few rules; the walk is the same."""
+"""The rule books: for each a rule per operator."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from whycam_export.autodiff.rules import (
@@ -15,10 +17,26 @@ from whycam_export.autodiff.rules import (
     normalization,
     pooling,
     reduction,
+    resize,
 )
 
 if TYPE_CHECKING:
     from whycam_export.autodiff.walk import Rule
+
+
+@dataclass(frozen=True)
+class RuleBook:
+    """A rule per operator.
+
+    With `top` the linear layers that the outputs are read off have rules of their own, and the nodes above them keep
+    those of `above`; a book that `needs_top` says nothing without such a layer.
+    """
+
+    rules: Mapping[str, Rule]
+    top: Mapping[str, Rule] = field(default_factory=dict)
+    above: Mapping[str, Rule] = field(default_factory=dict)
+    needs_top: bool = False
+
 
 GRADIENT: dict[str, Rule] = {
     **elementwise.RULES,
@@ -28,19 +46,25 @@ GRADIENT: dict[str, Rule] = {
     **normalization.RULES,
     **reduction.RULES,
     **layout.RULES,
+    **resize.RULES,
 }
 
-BOOKS: dict[str, dict[str, Rule]] = {
-    "gradient": GRADIENT,
-    "guided": {**GRADIENT, **guided.RULES},
-    "excitation": {**GRADIENT, **excitation.RULES},
-    "lrp": {**GRADIENT, **lrp.COMPOSITE_RULES},
-    "lrp-epsilon": {**GRADIENT, **lrp.EPSILON_RULES},
-    "lrp-z-plus": {**GRADIENT, **lrp.Z_PLUS_RULES},
+EXCITATION: dict[str, Rule] = {**GRADIENT, **excitation.rules(GRADIENT)}
+
+BOOKS = {
+    "gradient": RuleBook(GRADIENT),
+    "guided": RuleBook({**GRADIENT, **guided.rules(GRADIENT)}),
+    "excitation": RuleBook(EXCITATION, excitation.top(GRADIENT), GRADIENT),
+    "contrastive-excitation": RuleBook(
+        EXCITATION, excitation.top(GRADIENT, contrastive=True), GRADIENT, needs_top=True
+    ),
+    "lrp": RuleBook({**EXCITATION, **lrp.composite(GRADIENT)}),
+    "lrp-epsilon": RuleBook({**EXCITATION, **lrp.epsilon(GRADIENT)}),
+    "lrp-z-plus": RuleBook(EXCITATION),
 }
 
 
-def rulebook(name: str) -> dict[str, Rule]:
+def rulebook(name: str) -> RuleBook:
     """The rule book `name`; raises ValueError where there is none."""
     if name not in BOOKS:
         raise ValueError(f"no rule book '{name}'; there are {', '.join(BOOKS)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,17 +30,13 @@ class Walk:
         self._gradients: dict[ir.Value, list[ir.Value]] = {}
         self._constants = 0
 
-    def step_back(self, node: ir.Node, book: dict[str, Rule]) -> None:
+    def step_back(self, node: ir.Node, book: Mapping[str, Rule]) -> None:
         """Add to the gradients of the inputs of `node` what comes through its outputs."""
         if not any(value in self._active and value in self._gradients for value in node.outputs):
             return
         rule = book.get(node.op_type) if node.domain == "" else None
         if rule is None:
-            kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            known = ", ".join(sorted(book))
-            raise DifferentiationError(
-                f"node '{node.name}': operator {kind} has no differentiation rule; {known} have one"
-            )
+            raise DifferentiationError(no_rule(node, book))
         for value, gradient in zip(node.inputs, rule(self, node), strict=False):
             if value is not None and gradient is not None and self.wants(value):
                 self.accumulate(value, gradient)
@@ -71,9 +69,14 @@ class Walk:
         self._gradients[value] = [total]
         return total
 
-    def follow(self, value: ir.Value) -> None:
-        """Count `value`, which a rule has emitted, among those that depend on what is differentiated by."""
+    @contextmanager
+    def differentiating(self, value: ir.Value) -> Iterator[None]:
+        """While this lasts `value` is one of those that are differentiated by."""
+        known = value in self._active
         self._active.add(value)
+        yield
+        if not known:
+            self._active.discard(value)
 
     def wants(self, value: ir.Value | None) -> bool:
         """Whether `value` depends on an input that is differentiated by."""
@@ -134,6 +137,13 @@ class Walk:
         """Zeros in the shape of `value`."""
         return self.op("Mul", value, self.constant(0, like=value))
 
+    def where(self, mask: ir.Value, gradient: ir.Value, like: ir.Value) -> ir.Value:
+        """`gradient`, of the element type of `like`, where `mask` holds, else 0.
+
+        As a product: on a CPU ONNX Runtime takes several times as long for its Where.
+        """
+        return self.op("Mul", gradient, self.op("Cast", mask, to=int(self.dtype(like))))
+
     def sum_to(self, gradient: ir.Value, value: ir.Value, result: ir.Value) -> ir.Value:
         """Undo the broadcasting of `value` to `result`: sum `gradient` over the axes along which it was repeated."""
         dims, wide = self.dims(value), self.dims(result)
@@ -144,6 +154,30 @@ class Walk:
         if lead:
             gradient = self.op("ReduceSum", gradient, self.integers(*range(lead)), keepdims=0)
         return gradient
+
+
+def no_rule(node: ir.Node, book: Mapping[str, Rule]) -> str:
+    """What is said of a node whose operator `book` does not have: the operator, the node, the model's layer."""
+    kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    layer = layer_of(node.name)
+    place = f"node '{node.name}'" + (f" of layer '{layer}'" if layer else "")
+    if kind in ("GRU", "LSTM", "RNN", "Loop", "Scan"):
+        return (
+            f"{place}: the recurrent operator {kind} has no differentiation rule; unroll it over its frames into "
+            "matrix products and activations, as whycam_export.convert.head.gradient_graph does"
+        )
+    return f"{place}: operator {kind} has no differentiation rule; {', '.join(sorted(book))} have one"
+
+
+def layer_of(node_name: str | None) -> str:
+    """The path of the Keras layer in the name that tf2onnx gave a node; empty where there is none.
+
+    `StatefulPartitionedCall/vgg19_1/block1_conv1_1/convolution` -> `vgg19/block1_conv1`: the last part is the
+    operation, and Keras numbers each scope of a traced call behind the layer's own name.
+    """
+    scopes = [part for part in (node_name or "").split("/")[:-1] if not part.endswith("PartitionedCall")]
+    numbered = all(re.fullmatch(r".+_\d+", scope) for scope in scopes)
+    return "/".join(scope.rpartition("_")[0] if numbered else scope for scope in scopes)
 
 
 def attribute(node: ir.Node, name: str, default: Any) -> Any:

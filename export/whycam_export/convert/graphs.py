@@ -118,7 +118,7 @@ def _map_gradient(upper: onnx.ModelProto, maps: Sequence[str]) -> onnx.ModelProt
 def _map_excitation(upper: onnx.ModelProto) -> onnx.ModelProto:
     """`maps` f32 [N,C,h,w], `feature_excitation` [N,F] -> `map_excitation` f32 [N,C,h,w]."""
     names = {"grad_features": "feature_excitation", "grad_maps": "map_excitation"}
-    differentiated = differentiate(upper, ["features"], ["maps"], rules="excitation")
+    differentiated = differentiate(upper, ["features"], ["maps"], rules="excitation", continued=True)
     return _gradient(differentiated, "maps_excitation", names, ["map_excitation"])
 
 

@@ -70,6 +70,9 @@ def _tidy(converted: onnx.ModelProto, input_name: str, output_names: Sequence[st
     infer_shapes(model)
     _fix_reshapes(model)
     simplify(model)
+    # tf2onnx lists what a layer captured (a Normalization's statistics) as inputs, though it has folded it in.
+    for value in [value for value in graph.inputs[1:] if not value.consumers()]:
+        graph.inputs.remove(value)
     return ir.to_proto(model)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def model(
         [helper.make_tensor_value_info("y", kind, None)],
         initializers,
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     return onnx.shape_inference.infer_shapes(made, data_prop=True)
 
 
@@ -84,6 +85,14 @@ CASES: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, np.ndarr
     "log": ([helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Log", ["e"], ["y"])], MATRIX, {}),
     "sqrt": ([helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Sqrt", ["e"], ["y"])], MATRIX, {}),
     "reciprocal": ([helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Reciprocal", ["e"], ["y"])], MATRIX, {}),
+    "prelu": ([node("PRelu", "s")], MATRIX, {"s": normal(5)}),
+    "selu": ([node("Selu", alpha=1.5, gamma=1.2)], MATRIX, {}),
+    "hard swish": (
+        [helper.make_node("Mul", ["x", "four"], ["z"]), helper.make_node("HardSwish", ["z"], ["y"])],
+        MATRIX,
+        {"four": np.array(4.0)},
+    ),
+    "gelu by tanh": ([node("Gelu", approximate="tanh")], MATRIX, {}),
     "abs": ([node("Abs")], MATRIX, {}),
     "where": ([helper.make_node("Where", ["c", "x", "b"], ["y"])], MATRIX, {"c": normal(3, 5) > 0, "b": normal(5)}),
     "matmul": ([node("MatMul", "b")], MATRIX, {"b": normal(5, 4)}),
@@ -146,6 +155,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, np.ndarr
         {"g": normal(4), "b": normal(4), "m": normal(4), "v": normal(4) ** 2 + 0.1},
     ),
     "layer normalization": ([node("LayerNormalization", "g", "b", axis=-1)], MATRIX, {"g": normal(5), "b": normal(5)}),
+    "instance normalization": ([node("InstanceNormalization", "g", "b")], IMAGE, {"g": normal(4), "b": normal(4)}),
     "softmax": ([node("Softmax", axis=-1)], MATRIX, {}),
     "softmax, first axis": ([node("Softmax", axis=0)], MATRIX, {}),
     "reduce mean": ([node("ReduceMean", "a", keepdims=0)], IMAGE, {"a": ints(2, 3)}),
@@ -153,6 +163,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, np.ndarr
     "reduce sum": ([node("ReduceSum", "a", keepdims=1)], IMAGE, {"a": ints(-1)}),
     "reduce max": ([node("ReduceMax", "a", keepdims=0)], IMAGE, {"a": ints(1)}),
     "reduce min": ([node("ReduceMin", "a", keepdims=1)], IMAGE, {"a": ints(2, 3)}),
+    "reduce l2": ([node("ReduceL2", "a", keepdims=0)], IMAGE, {"a": ints(1, 2)}),
     "reshape": ([node("Reshape", "s")], IMAGE, {"s": ints(2, -1)}),
     "flatten": ([node("Flatten")], IMAGE, {}),
     "transpose": ([node("Transpose", perm=[1, 2, 0, 3])], IMAGE, {}),
@@ -178,9 +189,45 @@ CASES: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, np.ndarr
         MATRIX,
         {"b": ints(-1), "e": ints(-(2**40)), "a": ints(1), "s": ints(-1)},
     ),
+    "slice, every third": (
+        [node("Slice", "b", "e", "a", "s")],
+        IMAGE,
+        {"b": ints(1, -1), "e": ints(7, -(2**40)), "a": ints(2, 3), "s": ints(3, -2)},
+    ),
+    "pad by reflection": ([node("Pad", "p", mode="reflect")], IMAGE, {"p": ints(0, 0, 2, 3, 0, 0, 1, 0)}),
+    "pad by the edge": ([node("Pad", "p", mode="edge")], IMAGE, {"p": ints(0, 1, 2, 3, 0, 0, 4, 0)}),
     "pad": ([node("Pad", "p")], MATRIX, {"p": ints(1, 0, 2, 3)}),
     "gather one": ([node("Gather", "i", axis=1)], MATRIX, {"i": np.array(3, np.int64)}),
     "gather some": ([node("Gather", "i", axis=1)], MATRIX, {"i": ints(4, 0, -2)}),
+    "gather some twice": ([node("Gather", "i", axis=0)], MATRIX, {"i": ints(1, 0, 1, 1, -1)}),
+    "resize, nearest, twice": (
+        [
+            helper.make_node(
+                "Resize", ["x", "", "s"], ["y"], coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+            )
+        ],
+        IMAGE,
+        {"s": np.array([1.0, 1, 2, 2])},
+    ),
+    "resize, linear, up and down": (
+        [helper.make_node("Resize", ["x", "", "", "n"], ["y"], mode="linear")],
+        IMAGE,
+        {"n": ints(2, 4, 11, 4)},
+    ),
+    "resize, linear, corners aligned": (
+        [
+            helper.make_node(
+                "Resize", ["x", "", "", "n"], ["y"], mode="linear", coordinate_transformation_mode="align_corners"
+            )
+        ],
+        IMAGE,
+        {"n": ints(2, 4, 9, 10)},
+    ),
+    "resize, cubic": (
+        [helper.make_node("Resize", ["x", "", "s"], ["y"], mode="cubic")],
+        IMAGE,
+        {"s": np.array([1.0, 1, 2, 1.5])},
+    ),
     "squeeze": ([node("Squeeze", "a")], (3, 1, 5), {"a": ints(1)}),
     "unsqueeze": ([node("Unsqueeze", "a")], MATRIX, {"a": ints(0, 3)}),
 }
@@ -226,6 +273,18 @@ def test_erf_agrees_with_its_derivative() -> None:
     np.testing.assert_allclose(run_gradient([node("Erf")], x), expected, rtol=1e-5)
 
 
+def test_gelu_agrees_with_its_derivative() -> None:
+    # As for Erf, which it is made of.
+    x = normal(*MATRIX)
+    bell, phi = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), np.vectorize(math.erf)(x / np.sqrt(2)) / 2 + 0.5
+    np.testing.assert_allclose(run_gradient([node("Gelu")], x.astype(np.float32)), phi + x * bell, rtol=1e-4, atol=1e-6)
+
+
+def test_a_length_of_nought_has_no_gradient() -> None:
+    gradient = run_gradient([node("ReduceL2", "a")], np.zeros((2, 3), np.float32), {"a": ints(1)})
+    np.testing.assert_array_equal(gradient, np.zeros((2, 3)))
+
+
 def test_what_a_pad_crops_gets_no_gradient() -> None:
     # The reference evaluator has no negative padding.
     gradient = run_gradient([node("Pad", "p")], np.ones(MATRIX, np.float32), {"p": ints(-1, 2, 0, -1)})
@@ -234,12 +293,19 @@ def test_what_a_pad_crops_gets_no_gradient() -> None:
     np.testing.assert_array_equal(gradient, expected)
 
 
-def test_equal_maxima_of_a_pool_are_counted_once_and_the_first_wins() -> None:
-    x = np.ones((1, 1, 4, 4), np.float32)
-    gradient = run_gradient([node("MaxPool", kernel_shape=[2, 2], strides=[2, 2])], x)
-    expected = np.zeros((4, 4), np.float32)
-    expected[::2, ::2] = 1
-    np.testing.assert_array_equal(gradient[0, 0], expected)
+@pytest.mark.parametrize("strides", [[2, 2], [1, 1]], ids=["tiled", "overlapping"])
+def test_equal_maxima_of_a_pool_are_counted_once_and_the_first_wins(strides: list[int]) -> None:
+    pool = node("MaxPool", kernel_shape=[2, 2], strides=strides)
+    x = np.ones((1, 1, 5, 4), np.float32)
+    expected = np.zeros((5, 4), np.float32)
+    expected[:-1:2, ::2] = 1
+    if strides == [1, 1]:
+        expected[:-1, :-1] = 1
+    np.testing.assert_array_equal(run_gradient([pool], x)[0, 0], expected)
+    x[0, 0] = [[1, 3, 2, 2], [3, 1, 2, 2], [0, 0, 5, 5], [0, 0, 0, 0], [0, 0, 0, 0]]
+    if strides == [2, 2]:
+        expected = np.array([[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+        np.testing.assert_array_equal(run_gradient([pool], x)[0, 0], expected)
 
 
 def test_equal_maxima_of_a_reduction_share_the_gradient() -> None:
@@ -274,12 +340,28 @@ def test_weights_of_a_matrix_product_are_stored_once() -> None:
     assert sum(len(tensor.raw_data) // 4 >= 300 * 400 for tensor in differentiated.graph.initializer) == 1
 
 
-def test_an_operator_without_a_rule_is_named_with_its_node() -> None:
-    nodes = [helper.make_node("Det", ["x"], ["y"], name="inner/determinant")]
-    with pytest.raises(
-        DifferentiationError, match=r"node 'inner/determinant': operator Det has no differentiation rule"
-    ):
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("determinant", "node 'determinant':"),
+        ("StatefulPartitionedCall/vgg19_1/block1_conv1_1/convolution", "of layer 'vgg19/block1_conv1':"),
+        ("vgg19_1/dense_2_1/MatMul", "of layer 'vgg19/dense_2':"),
+        ("model/dense_2/MatMul", "of layer 'model/dense_2':"),
+    ],
+)
+def test_an_operator_without_a_rule_is_named_with_its_node_and_its_layer(name: str, place: str) -> None:
+    nodes = [helper.make_node("Det", ["x"], ["y"], name=name)]
+    with pytest.raises(DifferentiationError) as caught:
         differentiate(model(nodes, (3, 3), {}, np.float32), ["y"], ["x"])
+    assert str(caught.value).startswith(f"node '{name}'")
+    assert f"{place} operator Det has no differentiation rule; Abs, Add, " in str(caught.value)
+
+
+def test_a_native_recurrent_node_is_refused_with_what_to_do() -> None:
+    constants = {"w": normal(1, 6, 3), "r": normal(1, 6, 2)}
+    nodes = [helper.make_node("GRU", ["x", "w", "r"], ["", "y"], name="head/gru/GRU", hidden_size=2)]
+    with pytest.raises(DifferentiationError, match=r"layer 'head/gru': the recurrent operator GRU .* unroll it"):
+        differentiate(model(nodes, (4, 1, 3), constants, np.float32), ["y"], ["x"])
 
 
 def test_nodes_beside_the_way_need_no_rule() -> None:

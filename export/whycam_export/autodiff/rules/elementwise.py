@@ -59,10 +59,10 @@ def _extremum(comparison: str) -> Rule:
             raise DifferentiationError(f"node '{node.name}': {node.op_type} is differentiated with two inputs only")
         dy, (a, b), y = walk.incoming(node), _two(node), node.outputs[0]
         first = walk.op(comparison, a, b)
-        zero = walk.constant(0, like=dy)
+        to_first = walk.where(first, dy, like=y)
         return [
-            walk.sum_to(walk.op("Where", first, dy, zero), a, y) if walk.wants(a) else None,
-            walk.sum_to(walk.op("Where", first, zero, dy), b, y) if walk.wants(b) else None,
+            walk.sum_to(to_first, a, y) if walk.wants(a) else None,
+            walk.sum_to(walk.op("Sub", dy, to_first), b, y) if walk.wants(b) else None,
         ]
 
     return rule
@@ -85,16 +85,31 @@ def _cast(walk: Walk, node: ir.Node) -> Gradients:
 
 
 def _relu(walk: Walk, node: ir.Node) -> Gradients:
-    # The mask is read off the output, so that ONNX Runtime may fuse the Relu into the convolution before it. Sign and
-    # Mul are vectorised there; Greater and Where took a fifth of VGG19's whole gradient.
+    # The mask is read off the output, so that ONNX Runtime may fuse the Relu into the convolution before it.
     dy, y = walk.incoming(node), node.outputs[0]
-    return [walk.op("Mul", dy, walk.op("Sign", y))]
+    return [walk.where(walk.op("Greater", y, walk.constant(0, like=y)), dy, like=y)]
 
 
 def _leaky_relu(walk: Walk, node: ir.Node) -> Gradients:
     dy, x = walk.incoming(node), _one(node)
     slope = walk.constant(attribute(node, "alpha", 0.01), like=x)
     return [walk.op("Where", walk.op("Greater", x, walk.constant(0, like=x)), dy, walk.op("Mul", dy, slope))]
+
+
+def _prelu(walk: Walk, node: ir.Node) -> Gradients:
+    dy, (x, slope) = walk.incoming(node), _two(node)
+    if walk.wants(slope):
+        raise DifferentiationError(f"node '{node.name}': PRelu is differentiated by its input only, not by its slope")
+    return [walk.op("Where", walk.op("Greater", x, walk.constant(0, like=x)), dy, walk.op("Mul", dy, slope))]
+
+
+def _selu(walk: Walk, node: ir.Node) -> Gradients:
+    # For x < 0: gamma alpha exp(x) = y + gamma alpha.
+    dy, x, y = walk.incoming(node), _one(node), node.outputs[0]
+    gamma, alpha = attribute(node, "gamma", 1.0507009873554805), attribute(node, "alpha", 1.6732632423543772)
+    below = walk.op("Add", y, walk.constant(gamma * alpha, like=x))
+    slope = walk.op("Where", walk.op("Greater", x, walk.constant(0, like=x)), walk.constant(gamma, like=x), below)
+    return [walk.op("Mul", dy, slope)]
 
 
 def _elu(walk: Walk, node: ir.Node) -> Gradients:
@@ -111,7 +126,7 @@ def _clip(walk: Walk, node: ir.Node) -> Gradients:
         bound = fixed(node, index)
         if bound is not None:
             inside = walk.op(comparison, x, walk.constant(bound, like=x))
-            gradient = walk.op("Mul", gradient, walk.op("Cast", inside, to=int(walk.dtype(x))))
+            gradient = walk.where(inside, gradient, like=x)
     return [gradient]
 
 
@@ -125,7 +140,35 @@ def _hard_sigmoid(walk: Walk, node: ir.Node) -> Gradients:
     zero, one = walk.constant(0, like=y), walk.constant(1, like=y)
     inside = walk.op("And", walk.op("Greater", y, zero), walk.op("Less", y, one))
     slope = walk.constant(attribute(node, "alpha", 0.2), like=y)
-    return [walk.op("Where", inside, walk.op("Mul", dy, slope), zero)]
+    return [walk.where(inside, walk.op("Mul", dy, slope), like=y)]
+
+
+def _hard_swish(walk: Walk, node: ir.Node) -> Gradients:
+    # y = x clip(x / 6 + 1 / 2, 0, 1): a slope of x / 3 + 1 / 2 between -3 and 3, else 0 or 1.
+    dy, x = walk.incoming(node), _one(node)
+    middle = walk.op("Add", walk.op("Mul", x, walk.constant(1 / 3, like=x)), walk.constant(0.5, like=x))
+    above = walk.op("Where", walk.op("GreaterOrEqual", x, walk.constant(3, like=x)), walk.constant(1, like=x), middle)
+    return [walk.where(walk.op("Greater", x, walk.constant(-3, like=x)), walk.op("Mul", dy, above), like=x)]
+
+
+def _gelu(walk: Walk, node: ir.Node) -> Gradients:
+    """Hendrycks & Gimpel, Gaussian Error Linear Units (2016): x Phi(x), or its approximation by tanh."""
+    dy, x = walk.incoming(node), _one(node)
+    half, one = walk.constant(0.5, like=x), walk.constant(1, like=x)
+    square = walk.op("Mul", x, x)
+    if attribute(node, "approximate", "none") == "none":
+        phi = walk.op("Add", walk.op("Erf", walk.op("Mul", x, walk.constant(math.sqrt(0.5), like=x))), one)
+        bell = walk.op("Exp", walk.op("Neg", walk.op("Mul", square, half)))
+        slope = walk.op("Mul", bell, walk.constant(2 / math.sqrt(2 * math.pi), like=x))
+    else:
+        width = math.sqrt(2 / math.pi)
+        cubic = walk.op("Mul", square, walk.constant(0.044715 * width, like=x))
+        inner = walk.op("Mul", x, walk.op("Add", cubic, walk.constant(width, like=x)))
+        squashed = walk.op("Tanh", inner)
+        phi = walk.op("Add", squashed, one)
+        steep = walk.op("Add", walk.op("Mul", cubic, walk.constant(3, like=x)), walk.constant(width, like=x))
+        slope = walk.op("Mul", walk.op("Sub", one, walk.op("Mul", squashed, squashed)), steep)
+    return [walk.op("Mul", dy, walk.op("Mul", half, walk.op("Add", phi, walk.op("Mul", x, slope))))]
 
 
 def _tanh(walk: Walk, node: ir.Node) -> Gradients:
@@ -206,7 +249,9 @@ RULES: dict[str, Rule] = {
     "Elu": _elu,
     "Erf": _erf,
     "Exp": _exp,
+    "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
     "Identity": _identity,
     "LeakyRelu": _leaky_relu,
     "Log": _log,
@@ -214,9 +259,11 @@ RULES: dict[str, Rule] = {
     "Min": _extremum("LessOrEqual"),
     "Mul": _mul,
     "Neg": _neg,
+    "PRelu": _prelu,
     "Pow": _pow,
     "Reciprocal": _reciprocal,
     "Relu": _relu,
+    "Selu": _selu,
     "Sigmoid": _sigmoid,
     "Softplus": _softplus,
     "Softsign": _softsign,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from whycam_export.autodiff.rules.axes import put_back
 from whycam_export.autodiff.walk import DifferentiationError, Gradients, Rule, Walk, attribute, fixed
 
 
@@ -40,7 +41,7 @@ def _split(walk: Walk, node: ir.Node) -> Gradients:
 
 
 def _slice(walk: Walk, node: ir.Node) -> Gradients:
-    """The gradient where the elements were, zeros elsewhere; steps of 1 or -1 (a reversal)."""
+    """The gradient where the elements were, zeros elsewhere."""
     dy, x = walk.incoming(node), _source(node)
     rank = walk.rank(x)
     starts, stops, axes, steps = (fixed(node, index) for index in range(1, 5))
@@ -51,12 +52,16 @@ def _slice(walk: Walk, node: ir.Node) -> Gradients:
     for start, stop, axis, step in zip(starts, stops, axes, steps, strict=True):
         size = walk.static(x, axis)
         taken = range(size)[slice(int(start), _stop(int(stop), int(step)), int(step))]
-        if step not in (1, -1) or not taken:
-            raise DifferentiationError(f"node '{node.name}': Slice with a step of {step} has no rule")
-        before[axis], after[axis] = min(taken), size - 1 - max(taken)
-        if step == -1:
-            dy = walk.op("Slice", dy, *(walk.integers(number) for number in (-1, -(2**62), int(axis), -1)))
-    return [walk.op("Pad", dy, walk.integers(*before, *after))]
+        if not taken:
+            raise DifferentiationError(f"node '{node.name}': Slice takes nothing of axis {axis}")
+        if step in (1, -1):
+            before[axis], after[axis] = min(taken), size - 1 - max(taken)
+            if step == -1:
+                dy = walk.op("Slice", dy, *(walk.integers(number) for number in (-1, -(2**62), int(axis), -1)))
+        else:
+            dy = put_back(walk, dy, int(axis), np.array(taken), rank, size)
+            dy.dtype = walk.dtype(x)
+    return [walk.op("Pad", dy, walk.integers(*before, *after)) if any([*before, *after]) else dy]
 
 
 def _stop(stop: int, step: int) -> int | None:
@@ -65,36 +70,39 @@ def _stop(stop: int, step: int) -> int | None:
 
 
 def _pad(walk: Walk, node: ir.Node) -> Gradients:
-    if attribute(node, "mode", "constant") != "constant":
-        raise DifferentiationError(f"node '{node.name}': Pad in mode {attribute(node, 'mode', '')} has no rule")
+    dy, x, mode = walk.incoming(node), _source(node), attribute(node, "mode", "constant")
     pads = fixed(node, 1)
     assert pads is not None  # Pad always has its padding
     axes = fixed(node, 3)
-    rank = walk.rank(_source(node))
+    rank = walk.rank(x)
     full = np.zeros((2, rank), np.int64)
     full[:, list(range(rank)) if axes is None else axes % rank] = pads.reshape(2, -1)
-    return [walk.op("Pad", walk.incoming(node), walk.integers(*(-full).ravel().tolist()))]
+    if mode == "constant":
+        return [walk.op("Pad", dy, walk.integers(*(-full).ravel().tolist()))]
+    # Each padded element is a copy of one within: reflect, edge and wrap say which, as numpy does.
+    for axis in np.flatnonzero(full.any(axis=0)):
+        before, after = (int(count) for count in full[:, axis])
+        size = walk.static(x, int(axis))
+        inner = np.arange(size)[max(-before, 0) : size - max(-after, 0)]
+        picked = np.pad(inner, (max(before, 0), max(after, 0)), mode=mode)
+        dy = put_back(walk, dy, int(axis), picked, rank, size)
+        dy.dtype = walk.dtype(x)
+    return [dy]
 
 
 def _gather(walk: Walk, node: ir.Node) -> Gradients:
-    """Elements picked by constant, distinct indices along one axis: each goes back to its place."""
+    """Elements picked by constant indices along one axis: each goes back to its place."""
     x, axis = _source(node), attribute(node, "axis", 0) % walk.rank(_source(node))
     indices = fixed(node, 1)
     assert indices is not None  # Gather always has its indices
+    if indices.ndim > 1:
+        raise DifferentiationError(f"node '{node.name}': Gather has a rule for one index or a list of them only")
     size = walk.static(x, axis)
-    picked = indices.ravel() % size
-    if indices.ndim > 1 or len(set(picked.tolist())) != picked.size:
-        raise DifferentiationError(f"node '{node.name}': Gather has a rule for a list of distinct indices only")
     dy = walk.incoming(node)
     if indices.ndim == 0:
         dy = walk.op("Unsqueeze", dy, walk.integers(axis))
-    # An index one past the end finds the zeros that are added there.
-    back = np.full(size, picked.size, np.int64)
-    back[picked] = np.arange(picked.size)
-    pads = np.zeros((2, walk.rank(x)), np.int64)
-    pads[1, axis] = 1
-    padded = walk.op("Pad", dy, walk.integers(*pads.ravel().tolist()))
-    return [walk.op("Gather", padded, walk.constant(back), axis=axis)]
+        dy.dtype = walk.dtype(x)
+    return [put_back(walk, dy, axis, indices.ravel() % size, walk.rank(x), size)]
 
 
 def _source(node: ir.Node) -> ir.Value:

@@ -25,16 +25,31 @@ def _layer_normalization(walk: Walk, node: ir.Node) -> Gradients:
     """
     dy, x, gamma = walk.incoming(node), node.inputs[0], node.inputs[1]
     assert x is not None  # LayerNormalization always has its input
-    axes = walk.integers(*range(attribute(node, "axis", -1) % walk.rank(x), walk.rank(x)))
+    axes = range(attribute(node, "axis", -1) % walk.rank(x), walk.rank(x))
+    return [_normalized(walk, node, axes, walk.op("Mul", dy, gamma))]
+
+
+def _instance_normalization(walk: Walk, node: ir.Node) -> Gradients:
+    """As layer normalisation, over the places of each channel of each picture; gamma per channel."""
+    x = node.inputs[0]
+    assert x is not None  # InstanceNormalization always has its input
+    rank, gamma = walk.rank(x), fixed(node, 1)
+    assert gamma is not None  # and its scale
+    scale = walk.constant(gamma.reshape(-1, *([1] * (rank - 2))), like=x)
+    return [_normalized(walk, node, range(2, rank), walk.op("Mul", walk.incoming(node), scale))]
+
+
+def _normalized(walk: Walk, node: ir.Node, over: range, scaled: ir.Value) -> ir.Value:
+    x, axes = node.inputs[0], walk.integers(*over)
+    assert x is not None  # a normalisation always has its input
     centred = walk.op("Sub", x, walk.op("ReduceMean", x, axes, keepdims=1))
     variance = walk.op("ReduceMean", walk.op("Mul", centred, centred), axes, keepdims=1)
     epsilon = walk.constant(attribute(node, "epsilon", 1e-5), like=x)
     deviation = walk.op("Sqrt", walk.op("Add", variance, epsilon))
     normal = walk.op("Div", centred, deviation)
-    scaled = walk.op("Mul", dy, gamma)
     along = walk.op("Mul", normal, walk.op("ReduceMean", walk.op("Mul", scaled, normal), axes, keepdims=1))
     across = walk.op("ReduceMean", scaled, axes, keepdims=1)
-    return [walk.op("Div", walk.op("Sub", walk.op("Sub", scaled, across), along), deviation)]
+    return walk.op("Div", walk.op("Sub", walk.op("Sub", scaled, across), along), deviation)
 
 
 def _softmax(walk: Walk, node: ir.Node) -> Gradients:
@@ -47,6 +62,7 @@ def _softmax(walk: Walk, node: ir.Node) -> Gradients:
 
 RULES: dict[str, Rule] = {
     "BatchNormalization": _batch_normalization,
+    "InstanceNormalization": _instance_normalization,
     "LayerNormalization": _layer_normalization,
     "Softmax": _softmax,
 }

@@ -15,15 +15,34 @@ def _max_pool(walk: Walk, node: ir.Node) -> Gradients:
     Equal maxima are common in flat parts of a picture, so an equality mask alone would count the gradient twice.
     MaxUnpool and MaxPool's indices would do, but TensorRT has neither.
     """
-    dy, y = walk.incoming(node), node.outputs[0]
     windows = Windows(walk, node)
-    left, parts = dy, []
+    return [_tiled_max_pool(windows, node) if windows.tiled else _overlapping_max_pool(windows, node)]
+
+
+def _tiled_max_pool(windows: Windows, node: ir.Node) -> ir.Value:
+    """Windows side by side: the maxima are ranked by their place, and the first is the pool's own maximum of the ranks.
+
+    All is done on whole pictures, which takes a sixth of the time of the windows' places one by one.
+    """
+    walk, y = windows.walk, node.outputs[0]
+    dy = walk.incoming(node)
+    x = windows.covered()
+    places = np.arange(len(windows.offsets), 0, -1).reshape(1, 1, *windows.kernel)
+    ranks = walk.constant(np.tile(places, (1, 1, *windows.count)), like=y)
+    ranked = walk.where(walk.op("Equal", x, windows.spread(y)), ranks, like=y)
+    first = walk.op("MaxPool", ranked, kernel_shape=windows.kernel, strides=windows.strides)
+    return windows.uncovered(walk.where(walk.op("Equal", ranked, windows.spread(first)), windows.spread(dy), like=y))
+
+
+def _overlapping_max_pool(windows: Windows, node: ir.Node) -> ir.Value:
+    walk, y = windows.walk, node.outputs[0]
+    left = walk.incoming(node)
+    parts = []
     for element in windows.elements(fill=lowest(walk, y)):
-        # A product, not a Where: that is several times slower in ONNX Runtime.
-        is_maximum = walk.op("Cast", walk.op("Equal", element, y), to=int(walk.dtype(y)))
-        parts.append(walk.op("Mul", left, is_maximum))
-        left = walk.op("Sub", left, parts[-1])
-    return [windows.gather(parts)]
+        part = walk.where(walk.op("Equal", element, y), left, like=y)
+        parts.append(part)
+        left = walk.op("Sub", left, part)
+    return windows.gather(parts)
 
 
 def _average_pool(walk: Walk, node: ir.Node) -> Gradients:

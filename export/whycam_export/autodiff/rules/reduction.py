@@ -21,6 +21,15 @@ def _reduce_mean(walk: Walk, node: ir.Node) -> Gradients:
     return [_spread(walk, node, walk.op("Mul", dy, walk.constant(1 / count, like=dy)))]
 
 
+def _reduce_l2(walk: Walk, node: ir.Node) -> Gradients:
+    """dx = dy x / y; 0 where the length is 0, as in TensorFlow's divide_no_nan."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None  # a reduction always has its input
+    zero = walk.constant(0, like=y)
+    share = walk.op("Where", walk.op("Greater", y, zero), walk.op("Div", walk.incoming(node), y), zero)
+    return [walk.op("Mul", x, _kept(walk, node, share))]
+
+
 def _reduce_extremum(walk: Walk, node: ir.Node) -> Gradients:
     """Equal extrema share the gradient, as in TensorFlow."""
     x, y = node.inputs[0], node.outputs[0]
@@ -59,6 +68,7 @@ def _spread(walk: Walk, node: ir.Node, gradient: ir.Value) -> ir.Value:
 
 
 RULES: dict[str, Rule] = {
+    "ReduceL2": _reduce_l2,
     "ReduceMax": _reduce_extremum,
     "ReduceMean": _reduce_mean,
     "ReduceMin": _reduce_extremum,

@@ -1,204 +1,158 @@
-"""What excitation backpropagation and LRP share: what an output holds is handed down to its inputs in shares.
+"""How a linear operator shares out what arrives at its outputs among its inputs.
 
-These books are walked like the gradient's, but what travels is a mass (a winning probability, a relevance) that is
-split at each node. Operators that only move or select elements, and max pooling, do so as for the gradient.
+For y_j = sum_i x_i w_ij, with p_j arriving at y_j, input i gets sum_j p_j c_ij / sum_k c_kj; the shares differ in what
+counts as the contribution c_ij. Each is computed with the operator itself and its vector-Jacobian product over other
+operands, so strides, groups and padding need no thought here. The bias takes no part. Where no contribution counts,
+0 / 0, what arrived is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from whycam_export.autodiff.rules import convolution, linear, pooling, reduction
-from whycam_export.autodiff.walk import Gradients, Rule, Walk
+from whycam_export.autodiff.rules.roles import non_negative
+from whycam_export.autodiff.walk import Rule, Walk
 
-GATES = frozenset({"HardSigmoid", "Sigmoid", "Softmax"})
-UNARY = (
-    "Abs", "BatchNormalization", "Cast", "Clip", "Elu", "Erf", "Exp", "HardSigmoid", "Identity", "LayerNormalization",
-    "LeakyRelu", "Log", "Neg", "Pow", "Reciprocal", "Relu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt",
-    "Tanh",
-)  # fmt: skip
-"""Operators with one input neuron for each output neuron (or treated so): what it holds passes unchanged."""
-SUMS: dict[str, Rule] = {
-    "AveragePool": pooling.RULES["AveragePool"],
-    "GlobalAveragePool": pooling.RULES["GlobalAveragePool"],
-    "ReduceMean": reduction.RULES["ReduceMean"],
-    "ReduceSum": reduction.RULES["ReduceSum"],
-}
-PRODUCTS: dict[str, Rule] = {
-    "Conv": convolution.RULES["Conv"],
-    "Gemm": linear.RULES["Gemm"],
-    "MatMul": linear.RULES["MatMul"],
-}
-_MOVES = frozenset({
-    "AveragePool", "Concat", "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool", "Pad",
-    "ReduceMax", "ReduceMean", "ReduceSum", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
-})  # fmt: skip
-_POSITIVE = frozenset({"Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus"})
-_TINY = 1e-12
+SMALLEST = 1e-30
+"""Sums of contributions below this are taken for zero."""
+
+EPSILON = 1e-6
+"""The stabiliser of the epsilon rule."""
 
 
-def unary(walk: Walk, node: ir.Node) -> Gradients:
-    """All of it to the first input."""
-    return [walk.incoming(node)]
+@dataclass(frozen=True)
+class Linear:
+    """A node that is linear in its input `index`, by weights in its input `weights` where it has them."""
+
+    walk: Walk
+    node: ir.Node
+    gradient: Mapping[str, Rule]
+    index: int = 0
+    weights: int | None = None
+
+    @property
+    def x(self) -> ir.Value:
+        """What is shared out to."""
+        value = self.node.inputs[self.index]
+        assert value is not None  # the walk comes here for an input that is there
+        return value
+
+    @property
+    def w(self) -> ir.Value | None:
+        """The weights, None where the operator has none."""
+        return None if self.weights is None else self.node.inputs[self.weights]
+
+    def over(self, x: ir.Value, w: ir.Value | None) -> ir.Value:
+        """The operator over other operands, without its bias."""
+        inputs = list(self.node.inputs)
+        if self.weights is not None:
+            inputs = inputs[:2]
+            inputs[self.weights] = w
+        inputs[self.index] = x
+        y = self.node.outputs[0]
+        result = self.walk.tape.op(self.node.op_type, inputs, dict(self.node.attributes))
+        return _like(result, y)
+
+    def back(self, result: ir.Value, arriving: ir.Value) -> ir.Value:
+        """The vector-Jacobian product of what `over` returned, by its x."""
+        node = result.producer()
+        assert node is not None  # `over` made it
+        value = node.inputs[self.index]
+        assert value is not None  # `over` set it
+        with self.walk.differentiating(value):
+            self.walk.accumulate(result, arriving)
+            gradient = self.gradient[node.op_type](self.walk, node)[self.index]
+        assert gradient is not None  # `value` is differentiated by
+        return gradient
 
 
-def product(walk: Walk, node: ir.Node) -> Gradients:
-    """Element by element: all to the signal, none to the gate (Arras et al. 2017); without a gate, half to each."""
-    mass, (a, b), y = walk.incoming(node), _two(node), node.outputs[0]
-    if a is b:
-        return [mass, None]
-    if not (walk.wants(a) and walk.wants(b)):
-        return [walk.sum_to(mass, value, y) if walk.wants(value) else None for value in (a, b)]
-    if is_gate(walk, a) != is_gate(walk, b):
-        return [None if is_gate(walk, value) else walk.sum_to(mass, value, y) for value in (a, b)]
-    half = walk.op("Mul", mass, walk.constant(0.5, like=mass))
-    return [walk.sum_to(half, value, y) for value in (a, b)]
+def positive_share(linear: Linear, arriving: ir.Value) -> ir.Value:
+    """c = max(x w, 0): Zhang et al., Top-down Neural Attention by Excitation Backprop (2016), eq. 5, and the z-plus
+    rule of Montavon et al., Explaining NonLinear Classification Decisions with Deep Taylor Decomposition (2017).
+
+    Both are written for x >= 0, where c = x max(w, 0); a negative input counts by its negative weights.
+    """
+    walk, x, w = linear.walk, linear.x, linear.w
+    signs = [True] if non_negative(x) else [True, False]
+    values = [part(walk, x, positive=sign) for sign in signs] if len(signs) > 1 else [x]
+    made = [
+        linear.over(value, None if w is None else part(walk, w, positive=sign))
+        for value, sign in zip(values, signs, strict=True)
+        if w is not None or sign
+    ]
+    shared = quotient(walk, arriving, _sum(walk, made), like=x)
+    return _sum(walk, [walk.op("Mul", value, linear.back(y, shared)) for value, y in zip(values, made, strict=False)])
 
 
-def quotient(walk: Walk, node: ir.Node) -> Gradients:
-    """All to the numerator: a denominator normalises."""
-    mass, (a, b), y = walk.incoming(node), _two(node), node.outputs[0]
-    if walk.wants(a):
-        return [walk.sum_to(mass, a, y), None]
-    return [None, walk.sum_to(mass, b, y)]
+def signed_share(linear: Linear, arriving: ir.Value) -> ir.Value:
+    """c = x w where it has the sign s of the sum z = sum x w, else 0: what drove the neuron where it is.
+
+    For neurons that are never below zero this is the positive share; for a tanh state below zero it counts what drove
+    it down. Computed as c = (|x w| + s x w) / 2, whose sum (|z| + sum |x w|) / 2 is at least half of sum |x w|, so
+    nothing cancels.
+    """
+    walk, x, w = linear.walk, linear.x, linear.w
+    z = linear.over(x, w)
+    if non_negative(x) and (w is None or non_negative(w)):
+        return walk.op("Mul", x, linear.back(z, quotient(walk, arriving, z, like=x)))
+    size = x if non_negative(x) else _like(walk.op("Abs", x), x)
+    absolute = linear.over(size, _absolute(walk, w))
+    shared = quotient(walk, arriving, walk.op("Add", walk.op("Abs", z), absolute), like=x)
+    same = walk.op("Mul", size, linear.back(absolute, shared))
+    signed = walk.op("Mul", x, linear.back(z, walk.op("Mul", sign(walk, z), shared)))
+    return walk.op("Add", same, signed)
 
 
-def is_gate(walk: Walk, value: ir.Value) -> bool:
-    """Whether `value` is what a gate lets through: a sigmoid or softmax, 1 less it, or a piece of it."""
-    node = value.producer()
-    if node is None:
-        return False
-    if node.op_type in GATES:
-        return True
-    if node.op_type in _MOVES or node.op_type in ("Add", "Expand", "Mul", "Sub"):
-        active = [given for given in node.inputs if given is not None and walk.wants(given)]
-        return len(active) == 1 and is_gate(walk, active[0])
-    return False
+def epsilon_share(linear: Linear, arriving: ir.Value) -> ir.Value:
+    """c = x w and the sum is the neuron's own output, bias included, kept from zero by EPSILON: what the bias
+    contributed is lost. Bach et al., On Pixel-Wise Explanations (2015), equation 58."""
+    walk, x = linear.walk, linear.x
+    shared = walk.op("Div", arriving, stabilised(walk, linear.node.outputs[0]))
+    return walk.op("Mul", x, linear.back(linear.over(x, linear.w), shared))
 
 
-def is_positive(value: ir.Value) -> bool:
-    """Whether `value` cannot be negative, by the operators that it comes from."""
-    node = value.producer()
-    if node is None:
-        return False
-    if node.op_type in _POSITIVE:
-        return True
-    if node.op_type == "Clip" and len(node.inputs) > 1 and node.inputs[1] is not None:
-        lowest = ir.convenience.get_const_tensor(node.inputs[1])
-        return lowest is not None and float(lowest.numpy()) >= 0
-    if node.op_type in _MOVES:
-        sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-        return all(source is not None and is_positive(source) for source in sources)
-    return False
+def stabilised(walk: Walk, y: ir.Value) -> ir.Value:
+    """y + EPSILON sign(y), never zero."""
+    return walk.op("Add", y, walk.op("Mul", sign(walk, y), walk.constant(EPSILON, like=y)))
 
 
-def repeat(walk: Walk, node: ir.Node, index: int, x: ir.Value, weights: ir.Value | None = None) -> ir.Value:
-    """The operator of `node` without its bias, on `x` in place of input `index` and other `weights`."""
-    inputs: list[ir.Value | None] = list(node.inputs)
-    if node.op_type in PRODUCTS:
-        inputs = [None, None]
-        inputs[1 - index] = weights
-    inputs[index] = x
-    attributes = {name: given.value for name, given in node.attributes.items()}
-    y = walk.op(node.op_type, *inputs, **attributes)
-    y.shape, y.dtype = node.outputs[0].shape, walk.dtype(node.outputs[0])
-    return y
+def sign(walk: Walk, y: ir.Value) -> ir.Value:
+    """-1 below zero, else 1."""
+    below = walk.op("Less", y, walk.constant(0, like=y))
+    twice = walk.where(below, walk.constant(2, like=y), like=y)
+    return walk.op("Sub", walk.constant(1, like=y), twice)
 
 
-def back(walk: Walk, y: ir.Value, gradient: ir.Value, index: int, x: ir.Value) -> ir.Value:
-    """What `gradient` at `y`, an output of `repeat`, is at its input `x`: a vector-Jacobian product."""
-    node = y.producer()
-    assert node is not None
-    walk.follow(x)
-    walk.accumulate(y, gradient)
-    found = {**PRODUCTS, **SUMS}[node.op_type](walk, node)[index]
-    assert found is not None  # x is followed
-    return found
+def quotient(walk: Walk, arriving: ir.Value, total: ir.Value, like: ir.Value) -> ir.Value:
+    """arriving / total, of the element type of `like`; 0 where nothing contributed."""
+    smallest = walk.constant(SMALLEST, like=like)
+    shared = walk.where(walk.op("Greater", total, smallest), arriving, like=like)
+    return walk.op("Div", shared, walk.op("Max", total, smallest))
 
 
-def operands(walk: Walk, node: ir.Node) -> tuple[int, ir.Value, ir.Value | None]:
-    """Which input of a linear operator carries the signal, that input, and what weighs it (None: all the same)."""
-    if node.op_type in SUMS:
-        (x,) = node.inputs[:1]
-        assert x is not None
-        return 0, x, None
-    a, b = _two(node)
-    if not walk.wants(a) or (walk.wants(b) and is_gate(walk, a)):
-        return 1, b, a
-    return 0, a, b
+def part(walk: Walk, value: ir.Value, positive: bool) -> ir.Value:
+    """max(value, 0) or min(value, 0).
+
+    Of weights too it is written as an operator, so that they stand in the file once; ONNX Runtime computes it at load.
+    """
+    zero = walk.constant(0, like=value)
+    return _like(walk.op("Relu", value) if positive else walk.op("Min", value, zero), value)
 
 
-def at(index: int, value: ir.Value, node: ir.Node) -> Gradients:
-    """`value` for input `index` of `node`, nothing for the others."""
-    return [value if place == index else None for place in range(len(node.inputs))]
+def _absolute(walk: Walk, w: ir.Value | None) -> ir.Value | None:
+    return None if w is None else _like(walk.op("Abs", w), w)
 
 
-def like(walk: Walk, value: ir.Value, model: ir.Value) -> ir.Value:
-    """`value`, known to have the shape and type of `model`."""
-    value.shape, value.dtype = model.shape, walk.dtype(model)
+def _sum(walk: Walk, parts: list[ir.Value]) -> ir.Value:
+    total = parts[0]
+    for other in parts[1:]:
+        total = walk.op("Add", total, other)
+    return total
+
+
+def _like(value: ir.Value, template: ir.Value) -> ir.Value:
+    value.shape, value.type = template.shape, template.type
     return value
-
-
-def positive(walk: Walk, value: ir.Value) -> ir.Value:
-    """relu(value)."""
-    return value if is_positive(value) else like(walk, walk.op("Relu", value), value)
-
-
-def negative(walk: Walk, value: ir.Value) -> ir.Value:
-    """relu(-value)."""
-    return like(walk, walk.op("Relu", walk.op("Neg", value)), value)
-
-
-def divided(walk: Walk, mass: ir.Value, whole: ir.Value) -> ir.Value:
-    """mass / whole, and nought where the whole is."""
-    zero, one, tiny = (walk.constant(number, like=whole) for number in (0, 1, _TINY))
-    there = walk.op("Greater", whole, tiny)
-    return walk.op("Where", there, walk.op("Div", mass, walk.op("Where", there, whole, one)), zero)
-
-
-def total(walk: Walk, parts: list[ir.Value]) -> ir.Value:
-    """The sum of `parts`."""
-    result = parts[0]
-    for part in parts[1:]:
-        result = like(walk, walk.op("Add", result, part), result)
-    return result
-
-
-def book(weighed: Rule, add: Callable[[bool], Rule]) -> dict[str, Rule]:
-    """The swapped rules of a book: `weighed` for the linear operators, `add(subtract)` for the sum of two signals."""
-    return {
-        **dict.fromkeys(UNARY, unary),
-        **dict.fromkeys((*PRODUCTS, *SUMS), weighed),
-        "Add": add(False),
-        "Sub": add(True),
-        "Mul": product,
-        "Div": quotient,
-    }
-
-
-def bias_follows(node: ir.Node, walk: Walk) -> ir.Value:
-    """The output of `node`, or what a constant that is added to it makes of it: the neuron's value."""
-    y = node.outputs[0]
-    uses = list(y.uses())
-    if len(uses) == 1 and uses[0].node.op_type == "Add":
-        after = uses[0].node
-        others = [value for value in after.inputs if value is not y]
-        if len(others) == 1 and not walk.wants(others[0]) and after.outputs[0].shape == y.shape:
-            return after.outputs[0]
-    return y
-
-
-def is_rectified(value: ir.Value) -> bool:
-    """Whether `value` is only ever seen through a rectifier: then nothing comes back where it is negative."""
-    nodes = [use.node for use in value.uses()]
-    return bool(nodes) and all(
-        node.op_type == "Relu" or (node.op_type == "Clip" and is_positive(node.outputs[0])) for node in nodes
-    )
-
-
-def _two(node: ir.Node) -> tuple[ir.Value, ir.Value]:
-    a, b = node.inputs[:2]
-    assert a is not None and b is not None  # a binary operator always has both inputs
-    return a, b

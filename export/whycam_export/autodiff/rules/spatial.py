@@ -58,6 +58,30 @@ class Windows:
         """The places within a window, row by row."""
         return [(i, j) for i in range(self.kernel[0]) for j in range(self.kernel[1])]
 
+    @property
+    def tiled(self) -> bool:
+        """Whether the windows lie side by side, all within the input."""
+        inside = all(span <= size for span, size in zip(self.span, self.size, strict=True))
+        return self.kernel == self.strides and inside and not any([*self.before, *self.after])
+
+    def covered(self) -> ir.Value:
+        """The part of the input that tiled windows cover, [N,C,p*k,q*m]."""
+        if self.span == self.size:
+            return self.x
+        ends = self.walk.integers(*self.span)
+        return self.walk.op("Slice", self.x, self.walk.integers(0, 0), ends, self.walk.integers(2, 3))
+
+    def uncovered(self, covered: ir.Value) -> ir.Value:
+        """`covered` with zeros for what tiled windows leave over, [N,C,h,w]."""
+        left = [size - span for size, span in zip(self.size, self.span, strict=True)]
+        return self.walk.op("Pad", covered, self.walk.integers(0, 0, 0, 0, 0, 0, *left)) if any(left) else covered
+
+    def spread(self, value: ir.Value) -> ir.Value:
+        """Each element of [N,C,p,q] in its whole tiled window, [N,C,p*k,q*m]."""
+        scales = self.walk.constant(np.array([1, 1, *self.kernel], np.float32))
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.walk.op("Resize", value, None, scales, **how)
+
     def elements(self, fill: float) -> list[ir.Value]:
         """For each place within the windows its elements, [N,C,p,q]; what lies in the padding is `fill`."""
         walk = self.walk

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -11,7 +10,7 @@ from whycam_export.autodiff import differentiate
 from whycam_export.autodiff.simplify import simplify
 from whycam_export.convert.graph import GraphBuilder, float_input, rename
 from whycam_export.convert.head.reading import Head
-from whycam_export.convert.head.stages import Dense, StepStates, TemporalAttention
+from whycam_export.convert.head.stages import StepStates, TemporalAttention
 
 
 def window_graph(head: Head) -> onnx.ModelProto:
@@ -46,53 +45,16 @@ def gradient_graph(head: Head) -> onnx.ModelProto:
 
 
 def excitation_graph(head: Head) -> onnx.ModelProto:
-    """`window` f32 [T,F], `target` f32 [K] -> `feature_excitation` [T,F], winning probabilities.
+    """`window` f32 [T,F], `target` f32 [K] -> `feature_excitation` [T,F], winning probabilities that sum to 1.
 
-    The target . logits is one neuron over what the last dense layer takes, whose weights are that layer's, weighed by
-    the target: its excitatory contributions, scaled to sum to 1, are what is handed down (Zhang 2016, eq. 3; a target
-    of both signs is the contrast of section 3.3). All 0 where nothing excites it.
+    The target . logits is one neuron over what the last dense layer takes (Zhang 2016, eq. 3; Bargal 2018); a target of
+    both signs is a contrast. All 0 where nothing excites it.
     """
-    *below, last = head.stages
-    if not isinstance(last, Dense):
-        # Of a layer without weights each logit is its own neuron.
-        below, last = list(head.stages), Dense("logits", np.eye(head.width, dtype=np.float32), None)
-    graph = GraphBuilder()
-    window = x = float_input("window", head.frames, head.features)
-    for stage in below:
-        x = stage.unrolled(graph, x, head.frames)
-    states = len(last.kernel)
-    trunk = graph.build("head_excitation", [window], {"states": graph.op("Reshape", x, graph.integers(states))})
-    model = ir.from_proto(differentiate(trunk, ["states"], ["window"], rules="excitation"))
-    _hand_down_the_target(head, model, last.kernel)
+    differentiated = differentiate(_unrolled(head, "head_excitation"), ["logits"], ["window"], rules="excitation")
+    model = ir.from_proto(differentiated)
+    del model.graph.outputs[0]  # the logits: nobody asks this graph for them
     simplify(model)
-    return rename(ir.to_proto(model), {"grad_window": "feature_excitation"})
-
-
-def _hand_down_the_target(head: Head, model: ir.Model, kernel: np.ndarray) -> None:
-    """Compute `grad_states` from `target`, in place; the states are no output any more."""
-    graph = model.graph
-    states, mass = graph.outputs[0], graph.inputs[1]
-    target = float_input("target", head.classes)
-    tape = ir.tape.Tape()
-
-    def constant(name: str, array: np.ndarray) -> ir.Value:
-        return tape.initializer(ir.tensor(array, name=name), name=name)
-
-    weights = np.concatenate([-kernel, kernel], axis=1) if head.single_sigmoid else kernel
-    column = tape.op("Unsqueeze", [target, constant("target/axis", np.array([1]))])
-    neuron = tape.op("Squeeze", [tape.op("MatMul", [constant("target/weights", weights), column])])
-    excitation = tape.op("Relu", [tape.op("Mul", [states, neuron])])
-    whole = tape.op("ReduceSum", [excitation], {"keepdims": 1})
-    tiny = constant("target/tiny", np.array([1e-12], np.float32))
-    handed = tape.op("Div", [excitation, tape.op("Max", [whole, tiny])])
-    for user, index in list(mass.uses()):
-        user.replace_input_with(index, handed)
-    graph.inputs[1] = target
-    del graph.outputs[0]
-    for value in tape.initializers:
-        graph.register_initializer(value)
-    graph.extend(tape.nodes)
-    ir.passes.common.TopologicalSortPass()(model)
+    return rename(ir.to_proto(model), {"grad_logits": "target", "grad_window": "feature_excitation"})
 
 
 def attention_graph(head: Head) -> onnx.ModelProto:

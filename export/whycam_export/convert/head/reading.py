@@ -64,11 +64,6 @@ class Head:
         return any(isinstance(stage, TemporalAttention) for stage in self.stages)
 
     @property
-    def width(self) -> int:
-        """Outputs of the last layer."""
-        return 1 if self.single_sigmoid else self.classes
-
-    @property
     def no_step(self) -> str | None:
         """Why there is no step graph; None where there is one."""
         return next((stage.no_step for stage in self.stages if stage.no_step is not None), None)
