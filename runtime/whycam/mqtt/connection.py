@@ -8,7 +8,6 @@ and out of order, so paho's ends with its connection, and whoever published is t
 from __future__ import annotations
 
 import logging
-import random
 import select
 import socket
 import ssl
@@ -24,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from whycam.backoff import Backoff
 from whycam.errors import WhycamError
 from whycam.mqtt.ear import Admission, Ear, Received, received
 from whycam.mqtt.message import Message
@@ -37,7 +37,6 @@ Settled = Callable[[int | None], None]
 TOO_LARGE = 149
 """The reason code for a message that is larger than the broker takes."""
 
-_FIRST_DELAY, _LAST_DELAY, _JITTER = 0.5, 5.0, 0.25
 _STEADY_SECONDS = 10.0
 _CONNACK_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
@@ -189,7 +188,7 @@ class Connection:
             self._wake_writer.close()
 
     def _run(self) -> None:
-        delay = _FIRST_DELAY
+        backoff = Backoff()
         while not self._stopping.is_set():
             began = time.monotonic()
             was_up, reason = self._attempt()
@@ -197,15 +196,12 @@ class Connection:
                 return
             steady = was_up and time.monotonic() - began >= _STEADY_SECONDS
             if steady:
-                delay = _FIRST_DELAY
-            # Without the jitter all devices of a site would knock at the same moment after the broker's restart.
-            wait = delay * random.uniform(1 - _JITTER, 1 + _JITTER)
+                backoff.reset()
             if reason != self._problem or steady:
                 log.warning("%s: %s; trying again", self._server, reason)
                 self._told_down = True
             self._problem = reason
-            delay = min(delay * 2, _LAST_DELAY)
-            self._stopping.wait(wait)
+            self._stopping.wait(backoff.next())
 
     def _attempt(self) -> tuple[bool, str]:
         """One connection, from its beginning to its end: whether the broker let us in, and why it ended."""

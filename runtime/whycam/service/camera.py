@@ -10,11 +10,11 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from whycam.backoff import Backoff
 from whycam.bundle.manifest import Window
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.secrets import camera_url
 from whycam.errors import WhycamError
-from whycam.service.backoff import Backoff
 from whycam.service.clock import Clock
 from whycam.service.picture import PictureWatch
 from whycam.service.states import CameraState, State, StateMachine

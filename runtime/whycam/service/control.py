@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from whycam.alerts.judge import check_classes
 from whycam.errors import InputError
 from whycam.mqtt.commands import Reply
 from whycam.mqtt.payloads import ExplainRequest, SetCommand, SetResult
@@ -46,7 +47,7 @@ class Control:
         """
         lane = self._fleet.lanes[camera]
         thresholds = dict(command.thresholds or {})
-        lane.check_thresholds(thresholds)
+        check_classes(camera, thresholds, lane.manifest)
         before = self._settings.of(camera)
         kept = CameraSettings(
             armed=before.armed if command.armed is None else command.armed,
