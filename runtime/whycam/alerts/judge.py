@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -53,6 +54,9 @@ class FrameJudge:
         if decision is None:
             return None, []
         self._moved = False
+        if decision.warm and not all(map(math.isfinite, decision.scores.values())):
+            # A model that gives no numbers says nothing, however full its window: nobody may be told a score of it.
+            decision = Decision(time, dict.fromkeys(decision.scores, math.nan), label=None, warm=False, alert=False)
         return decision, self._tracker.push(decision) if self.armed else []
 
     def is_due(self, time: float) -> bool:
