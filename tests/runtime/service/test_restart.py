@@ -5,14 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from uuid6 import uuid7
 
 from tests.runtime import tiny_bundle
 from tests.runtime.mqtt.collector import until
 from tests.runtime.service.running import DEVICE, Running
 from whycam.alerts.episodes import Episode
+from whycam.alerts.outbox import Outbox
 from whycam.service.clock import Clock
 from whycam.service.lane import carried_on
 
@@ -87,6 +90,24 @@ def test_an_episode_of_a_camera_that_was_disarmed_is_cleared(tmp_path: Path) -> 
         start = len(running.subscriber.arrivals)
         running.service.release()
         assert running.alert("cleared", start, id=raised["id"]).body["reason"] == "disarmed"
+
+
+def test_an_episode_of_a_class_that_the_bundle_no_longer_has_is_cleared(tmp_path: Path) -> None:
+    """The bundle was exchanged while the service was away; what nobody follows any more must not stay open for ever."""
+    with Running(tmp_path, start=False) as running:
+        running.state.mkdir()
+        box = Outbox(running.state / "outbox.db", 1 << 20, 86400)
+        theft = episode(time.time() - 60).model_copy(update={"label": "theft", "id": str(uuid7())})
+        box.accept("gate", [], [theft])
+        box.close()
+        running.service.start()
+        cleared = running.alert("cleared", id=theft.id).body
+        assert (cleared["label"], cleared["reason"], cleared["sequence"]) == ("theft", "removed", 4)
+        running.alert("raised", label="fight")
+        running.service.terminate()
+        box = Outbox(running.state / "outbox.db", 1 << 20, 86400)
+        assert "theft" not in {one.label for one in box.open_episodes("gate")}
+        box.close()
 
 
 def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> None:
