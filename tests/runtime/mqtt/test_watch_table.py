@@ -21,6 +21,8 @@ from whycam.watch.views import TableView
 class Screen:
     """A terminal of 200 columns, and a clock that is set by hand."""
 
+    table: TableView
+
     def __init__(self) -> None:
         self.now = 1000.0
         self.paper = StringIO()

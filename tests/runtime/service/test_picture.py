@@ -23,7 +23,7 @@ def told(*images: NDArray[np.uint8], frozen_seconds: float = 2, black_seconds: f
 
 def noisy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The same scene, as a sensor sees it the next time."""
-    return np.clip(image + DICE.integers(-1, 2, image.shape), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + DICE.integers(-1, 2, image.shape), 0, 255), dtype=np.uint8)
 
 
 def lit(level: int) -> NDArray[np.uint8]:
