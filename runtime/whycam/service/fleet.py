@@ -78,8 +78,8 @@ class Fleet:
         for lane in self.lanes.values():
             lane.camera.stop(0)
 
-    def retry_broken(self) -> None:
-        """Try the cameras again that were left out: a disk with their bundle may be there by now."""
+    def retry_broken(self) -> bool:
+        """Try the cameras again that were left out, as a disk with their bundle may be there by now; whether one is."""
         cameras = [camera for camera, _, _ in self.broken.values()]
         self._open_lanes(cameras, {})
         new = [self.lanes[camera.name] for camera in cameras if camera.name in self.lanes]
@@ -87,6 +87,7 @@ class Fleet:
         for lane in new:
             log.info("set up after all", extra={"camera": lane.name})
             lane.camera.start()
+        return bool(new)
 
     def change_to(self, cameras: Sequence[CameraConfig]) -> int:
         """Follow `cameras` from now on, those that are the same untouched; how many are new or changed."""

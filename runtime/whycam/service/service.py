@@ -163,8 +163,9 @@ class Service:
                 self._metrics.clock_jump()
             if every(_STATE_SECONDS, "state"):
                 self._say_states()
-            if self._fleet.broken and every(_RETRY_SECONDS, "broken"):
-                self._fleet.retry_broken()
+            if self._fleet.broken and every(_RETRY_SECONDS, "broken") and self._fleet.retry_broken():
+                # Its classes were not known before.
+                self._link.announce()
             if every(self.config.broker.telemetry_seconds, "telemetry"):
                 self._link.publish(telemetry_message(self._topics, self._vitals.telemetry()))
             if self._store is not None and every(_RETENTION_SECONDS, "retention"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import pytest
 from uuid6 import uuid7
 
 from tests.runtime import tiny_bundle
-from tests.runtime.mqtt.collector import until
+from tests.runtime.mqtt.collector import Collector, until
 from tests.runtime.service.running import DEVICE, Running
 from whycam.alerts.episodes import Episode
 from whycam.alerts.outbox import Outbox
+from whycam.mqtt.homeassistant import discovery_topic
+from whycam.mqtt.topics import Topics
 from whycam.service.clock import Clock
 from whycam.service.lane import carried_on
 
@@ -132,6 +135,10 @@ def test_a_camera_whose_bundle_comes_later_is_set_up_without_a_restart(
         hidden.rename(bundle)
         running.told("yard/state", state="running")
         running.alert("raised", camera="yard")
+        # Home Assistant did not know its classes until now.
+        topic = discovery_topic("homeassistant", Topics("whycam", DEVICE))
+        with Collector(running.broker.port, topic) as home:
+            until(lambda: "yard.score.fight" in json.loads(home.wait_for(topic)[-1].payload)["components"], seconds=10)
 
 
 def test_a_root_that_changes_waits_for_a_restart(tmp_path: Path) -> None:
