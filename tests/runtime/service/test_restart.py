@@ -13,6 +13,7 @@ import pytest
 from uuid6 import uuid7
 
 from tests.runtime import tiny_bundle
+from tests.runtime.alerts import outboxes
 from tests.runtime.mqtt.collector import Collector, until
 from tests.runtime.service.running import DEVICE, Running
 from whycam.alerts.episodes import Episode
@@ -27,21 +28,8 @@ NOW = 1_795_000_000.0
 
 def episode(last_seen: float) -> Episode:
     """An open episode that began ten seconds before it was last seen."""
-    return Episode(
-        id="a",
-        label="fight",
-        threshold=0.7,
-        onset=last_seen - 10,
-        raised_at=last_seen - 9,
-        peak=0.9,
-        peak_time=last_seen - 5,
-        score=0.8,
-        last_above=last_seen,
-        last_seen=last_seen,
-        updated_at=last_seen - 1,
-        told_peak=0.9,
-        sequence=3,
-    )
+    times = {"onset": last_seen - 10, "last_above": last_seen, "last_seen": last_seen}
+    return outboxes.episode().model_copy(update={**times, "sequence": 3})
 
 
 def clock(now: float = NOW) -> Clock:
