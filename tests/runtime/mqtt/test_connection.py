@@ -128,7 +128,8 @@ def test_a_frozen_broker_is_noticed_by_keepalive_and_used_again_when_it_goes_on(
 
 
 def test_a_broker_that_accepts_but_never_answers_is_given_up_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whycam.mqtt.connection._CONNACK_SECONDS", 1.0)
+    for module in ("connection", "session"):
+        monkeypatch.setattr(f"whycam.mqtt.{module}.CONNACK_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute, connection(mute.getsockname()[1]) as (link, _):
         assert "does not answer" in until(lambda: link.problem)
 
