@@ -190,7 +190,7 @@ def show(report: dict[str, Any]) -> None:
         title=f"one explanation, {model['frames']} frames of {model['width']}x{model['height']}, maps of "
         f"{report['cam_layer']}, {machine['cores']} cores, median of {report['windows']}"
     )
-    for column in ("explanation", "Keras", "compiled", "whycam", "times faster than Keras", "than compiled", "error"):
+    for column in ("explanation", "Keras", "compiled", "whycam", "times Keras", "times compiled", "error"):
         table.add_column(column, justify="left" if column == "explanation" else "right")
     for name, row in report["explanations"].items():
         times = (f"{row['seconds'][way]['median'] * 1000:.0f} ms" for way in ("keras", "compiled", "whycam"))

@@ -114,35 +114,40 @@ def _sabotaged(stack: Stack) -> _Saboteur:
     return saboteur
 
 
-@fault(PART, "connection cut within an alert", times=6, quick=2)
-def cut(stage: Stage, times: int) -> None:
+def _sabotage(stage: Stage, times: int, act: Callable[[Stack, _Saboteur, int], None]) -> None:
+    """In anomalies of both kinds in turn, `act` on the connection; its last argument counts the turns."""
     with stage.stack(proxied="broker") as stack:
         saboteur = _sabotaged(stack)
         for turn in range(times):
             saboteur.done.clear()
             with stack.anomaly(("fight", "fire")[turn % 2]):
-                saboteur.cut_after = (1, 30, 200, 10**9)[turn % 4]
-                if saboteur.done.wait(30):
-                    stack.injected()
-                    stack.recover()
+                act(stack, saboteur, turn)
             stack.settle()
+
+
+@fault(PART, "connection cut within an alert", times=6, quick=2)
+def cut(stage: Stage, times: int) -> None:
+    def act(stack: Stack, saboteur: _Saboteur, turn: int) -> None:
+        saboteur.cut_after = (1, 30, 200, 10**9)[turn % 4]
+        if saboteur.done.wait(30):
+            stack.injected()
+            stack.recover()
+
+    _sabotage(stage, times, act)
 
 
 @fault(PART, "acknowledgements swallowed, then cut", times=4, quick=1)
 def swallowed(stage: Stage, times: int) -> None:
-    with stage.stack(proxied="broker") as stack:
-        saboteur = _sabotaged(stack)
-        for turn in range(times):
-            saboteur.done.clear()
-            with stack.anomaly(("fight", "fire")[turn % 2]):
-                saboteur.swallow = True
-                if saboteur.done.wait(30):
-                    stack.injected()
-                stack.quiet(stack.random.uniform(0, 2))
-                saboteur.swallow = False
-                stack.proxy.cut()
-                stack.recover()
-            stack.settle()
+    def act(stack: Stack, saboteur: _Saboteur, _: int) -> None:
+        saboteur.swallow = True
+        if saboteur.done.wait(30):
+            stack.injected()
+        stack.quiet(stack.random.uniform(0, 2))
+        saboteur.swallow = False
+        stack.proxy.cut()
+        stack.recover()
+
+    _sabotage(stage, times, act)
 
 
 @fault(PART, "wrong password, then the right one", times=2, needs=lambda: missing(passwords=True))

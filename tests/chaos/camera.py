@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.chaos.faults import Stage, fault
 from tests.chaos.stack import Stack
+from tests.runtime.scripted_camera import ScriptedCamera
 
 PART = "camera"
 CLEARED_AS_LOST = frozenset({"signal-lost"})
 """A camera that is away for longer than `signal_lost_seconds` ends its episodes; what it then shows is another."""
 
 
-@fault(PART, "server killed, started again", times=4, quick=1)
-def killed(stage: Stage, times: int) -> None:
+def _away(
+    stage: Stage,
+    label: str,
+    leave: Callable[[ScriptedCamera], None],
+    come_back: Callable[[ScriptedCamera], None],
+    seconds: Sequence[float],
+) -> None:
+    """The camera leaves in an anomaly, once for each of these times away."""
     with stage.stack(may_split=CLEARED_AS_LOST) as stack:
-        for turn in range(times):
-            with stack.anomaly("fight"):
+        for away in seconds:
+            with stack.anomaly(label):
                 stack.quiet(1)
-                stack.camera.kill()
+                leave(stack.camera)
                 stack.injected()
-                stack.quiet((2, 8, 20, 40)[turn % 4])
-                stack.camera.start()
+                stack.quiet(away)
+                come_back(stack.camera)
                 stack.recover()
             stack.settle()
+
+
+@fault(PART, "server killed, started again", times=4, quick=1)
+def killed(stage: Stage, times: int) -> None:
+    seconds = [(2, 8, 20, 40)[turn % 4] for turn in range(times)]
+    _away(stage, "fight", ScriptedCamera.kill, ScriptedCamera.start, seconds)
 
 
 @fault(PART, "stalled (SIGSTOP), nothing closed", times=4, quick=1)
 def stalled(stage: Stage, times: int) -> None:
-    with stage.stack(may_split=CLEARED_AS_LOST) as stack:
-        for turn in range(times):
-            with stack.anomaly("fire"):
-                stack.quiet(1)
-                stack.camera.pause()
-                stack.injected()
-                stack.quiet((5, 2, 12, 30)[turn % 4])
-                stack.camera.resume()
-                stack.recover()
-            stack.settle()
+    seconds = [(5, 2, 12, 30)[turn % 4] for turn in range(times)]
+    _away(stage, "fire", ScriptedCamera.pause, ScriptedCamera.resume, seconds)
 
 
 @fault(PART, "resolution changed midway", times=4)

@@ -38,7 +38,7 @@ def test_systemd_would_complain_of_a_wrong_line(repository: Path, tmp_path: Path
 
 def test_the_unit_keeps_what_it_promises(repository: Path) -> None:
     parser = configparser.ConfigParser(strict=True, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser's manual has it
     parser.read(repository / UNIT)
     service = parser["Service"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,9 @@ class FrameJudge:
         if decision is None:
             return None, []
         self._moved = False
+        if decision.warm and not all(map(math.isfinite, decision.scores.values())):
+            # A model that gives no numbers says nothing, however full its window: nobody may be told a score of it.
+            decision = Decision(time, dict.fromkeys(decision.scores, math.nan), label=None, warm=False, alert=False)
         return decision, self._tracker.push(decision) if self.armed else []
 
     def is_due(self, time: float) -> bool:
@@ -98,13 +102,18 @@ def thresholds_of(config: Camera, manifest: Manifest) -> dict[str, float]:
     if isinstance(config.threshold, float):
         return dict.fromkeys(manifest.anomalies, config.threshold)
     own = config.threshold or {}
-    for name in own:
+    check_classes(config.name, own, manifest)
+    return {name: own.get(name, manifest.thresholds[name]) for name in manifest.anomalies}
+
+
+def check_classes(camera: str, thresholds: Iterable[str], manifest: Manifest) -> None:
+    """Raise InputError, naming those there are, for a threshold of `camera` whose class never raises."""
+    for name in thresholds:
         if name not in manifest.anomalies:
             raise InputError(
-                f"camera '{config.name}': threshold of '{name}': bundle '{manifest.name}' raises alerts for "
+                f"camera '{camera}': threshold of '{name}': bundle '{manifest.name}' raises alerts for "
                 f"{', '.join(manifest.anomalies)}"
             )
-    return {name: own.get(name, manifest.thresholds[name]) for name in manifest.anomalies}
 
 
 def _rules(rules: AlertRules, thresholds: Mapping[str, float]) -> dict[str, EpisodeRules]:

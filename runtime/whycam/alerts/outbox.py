@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import threading
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import ValidationError
 
 from whycam.alerts.episodes import Episode
+from whycam.alerts.outbox_file import (
+    COLUMNS,
+    FAULTS,
+    connect,
+    damaged,
+    episodes_in,
+    later_than_all,
+    make_reserve,
+    transaction,
+)
+from whycam.alerts.outbox_rows import OVERHEAD_BYTES, Kind, Row, packed, unpacked
+from whycam.alerts.outbox_salvage import salvage
 from whycam.mqtt.message import Message
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["alert", "heatmap"]
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS messages (
-  id INTEGER PRIMARY KEY, camera TEXT NOT NULL, kind TEXT NOT NULL, created REAL NOT NULL,
-  head TEXT NOT NULL, payload BLOB NOT NULL, checksum INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS episodes (
-  camera TEXT NOT NULL, label TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (camera, label)
-) STRICT;
-"""
-_COLUMNS = "id, camera, kind, created, head, payload, checksum"
-# Room for alerts on a full disk: free pages in the database, and a log that is emptied before it would have to grow.
-_RESERVE_BYTES = 1 << 20
-_LOG_PAGES = 128
 _RETRY_SECONDS = 5.0
-_FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
-_OVERHEAD_BYTES = 512
-"""What a row costs beside its payload, about."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +38,6 @@ class Outgoing:
 
     kind: Kind
     message: Message
-
-
-@dataclass(frozen=True)
-class Row:
-    """A message that waits; ids rise in the order of acceptance."""
-
-    id: int
-    camera: str
-    kind: Kind
-    message: Message
-    created: float
-
-    @property
-    def bytes(self) -> int:
-        """About what it takes on the disk."""
-        return len(self.message.payload) + _OVERHEAD_BYTES
 
 
 @dataclass(frozen=True)
@@ -105,7 +78,7 @@ class Outbox:
         self._changed = threading.Condition(threading.RLock())
         self._db: sqlite3.Connection | None = None
         # Later than all that the file holds, even while it cannot be opened.
-        self._next_id = _later_than_all(path)
+        self._next_id = later_than_all(path)
         self._bytes = 0
         self._sizes: dict[int, tuple[Kind, int, float]] = {}
         self._memory: dict[int, Row] = {}
@@ -252,15 +225,15 @@ class Outbox:
             if self._path.exists() and self._path.stat().st_size == 0:
                 log.error("%s: is empty; if messages waited in it, they are lost", self._path)
             try:
-                self._db = _connect(self._path)
+                self._db = connect(self._path)
                 self._take_over(self._db)
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 self._close()
-                if not _damaged(error):
+                if not damaged(error):
                     raise
-                self._db = _salvage(self._path, error)
+                self._db = salvage(self._path, error)
                 self._take_over(self._db)
-        except _FAULTS as error:
+        except FAULTS as error:
             self._close()
             self._trouble(error)
 
@@ -280,10 +253,10 @@ class Outbox:
         if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("malformed: the check of its structure failed")
         # A damaged schema may have lost a column's name.
-        db.execute(f"SELECT {_COLUMNS} FROM messages LIMIT 0")
+        db.execute(f"SELECT {COLUMNS} FROM messages LIMIT 0")
         rows = db.execute("SELECT id, kind, length(payload), created FROM messages ORDER BY id").fetchall()
-        stored = {number: (kind, length + _OVERHEAD_BYTES, created) for number, kind, length, created in rows}
-        for camera, episodes in _episodes_in(db).items():
+        stored = {number: (kind, length + OVERHEAD_BYTES, created) for number, kind, length, created in rows}
+        for camera, episodes in episodes_in(db).items():
             self._episodes.setdefault(camera, episodes)
         lost = [row for row in self._sizes if row not in stored and row not in self._memory]
         if lost:
@@ -293,7 +266,7 @@ class Outbox:
         self._sizes = {row: size for row, size in stored.items() if row not in self._gone} | waiting
         self._bytes = sum(size for _, size, _ in self._sizes.values())
         self._next_id = max([self._next_id, *(row + 1 for row in self._sizes)])
-        _make_reserve(db)
+        make_reserve(db)
 
     def _save(self, *, insist: bool = False) -> None:
         """Bring the disk up to what memory knows, in one transaction."""
@@ -309,18 +282,18 @@ class Outbox:
             if self._problem is not None:
                 # Room that has come is for what the log holds; a transaction that fails would use it up.
                 self._db.execute("PRAGMA wal_checkpoint(RESTART)")
-            with _transaction(self._db):
+            with transaction(self._db):
                 # First, so that what comes takes the room of what goes.
                 self._db.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in self._gone])
                 for row in self._memory.values():
-                    values = (row.id, row.camera, row.kind, row.created, *_packed(row))
+                    values = (row.id, row.camera, row.kind, row.created, *packed(row))
                     self._db.execute("INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 for camera in self._unsaved:
                     self._db.execute("DELETE FROM episodes WHERE camera = ?", (camera,))
                     for episode in self._episodes[camera]:
                         body = episode.model_dump_json()
                         self._db.execute("INSERT INTO episodes VALUES (?, ?, ?)", (camera, episode.label, body))
-        except _FAULTS as error:
+        except FAULTS as error:
             self._trouble(error)
             return
         self._memory.clear()
@@ -336,7 +309,7 @@ class Outbox:
             log.error("%s; alerts wait in memory until the disk takes them", told)
         self._problem = told
         self._retry_at = time.monotonic() + _RETRY_SECONDS
-        if _damaged(error):
+        if damaged(error):
             # The next attempt opens it anew, and so sets it aside.
             self._close()
 
@@ -353,14 +326,14 @@ class Outbox:
         while self._db is not None:
             try:
                 page = self._db.execute(
-                    f"SELECT {_COLUMNS} FROM messages WHERE id > ? ORDER BY id LIMIT 32", (last,)
+                    f"SELECT {COLUMNS} FROM messages WHERE id > ? ORDER BY id LIMIT 32", (last,)
                 ).fetchall()
-            except _FAULTS as error:
+            except FAULTS as error:
                 self._trouble(error)
                 break
             for values in page:
                 last = values[0]
-                row = _unpacked(values)
+                row = unpacked(values)
                 if row is None:
                     log.error("%s: message %d is damaged and left out", self._path, last)
                     self._forget(last)
@@ -379,11 +352,11 @@ class Outbox:
         if self._db is None:
             return None
         try:
-            values = self._db.execute(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (row,)).fetchone()
-        except _FAULTS as error:
+            values = self._db.execute(f"SELECT {COLUMNS} FROM messages WHERE id = ?", (row,)).fetchone()
+        except FAULTS as error:
             self._trouble(error)
             return None
-        return None if values is None else _unpacked(values)
+        return None if values is None else unpacked(values)
 
     def _remember(self, row: Row) -> None:
         self._bytes += row.bytes - self._sizes.get(row.id, (row.kind, 0, 0.0))[1]
@@ -423,155 +396,3 @@ class Outbox:
         for row in doomed:
             self._forget(row)
         self._save(insist=True)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    # A broken letter is for the row's checksum to find: one row is left out then, and the rest is read.
-    db.text_factory = _text
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        # FULL: a commit is on the disk before it returns, also when the power goes.
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-        # Some systems overwrite what is deleted: room in the log, and wear, for what was sent in any case.
-        db.execute("PRAGMA secure_delete = OFF")
-        db.executescript(_SCHEMA)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _later_than_all(path: Path) -> int:
-    """An id that is later than those in the file at `path`, even where it cannot be opened."""
-    written = [time.time()]
-    # The clock may show less than when the file was written: not every device knows the date when it starts.
-    for name in (path.name, f"{path.name}-wal"):
-        with suppress(OSError):
-            written.append(path.with_name(name).stat().st_mtime)
-    return int((max(written) + 1) * 1e6)
-
-
-def _text(stored: bytes) -> str:
-    return stored.decode(errors="replace")
-
-
-def _make_reserve(db: sqlite3.Connection) -> None:
-    """Have free pages in the file, and a log as long as it gets, so that alerts can be written on a full disk."""
-    page = db.execute("PRAGMA page_size").fetchone()[0]
-    free = db.execute("PRAGMA freelist_count").fetchone()[0]
-    if free * page >= _RESERVE_BYTES:
-        return
-    with suppress(sqlite3.OperationalError), _transaction(db):
-        db.execute("CREATE TABLE reserve (room BLOB)")
-        db.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_RESERVE_BYTES,))
-        db.execute("DROP TABLE reserve")
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-
-
-def _salvage(path: Path, damage: Exception) -> sqlite3.Connection:
-    """Set the damaged database aside, and carry over what can be read of it into a new one."""
-    rows, episodes = _readable(path)
-    aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.replace(aside.with_name(aside.name + suffix))
-    db = _connect(path)
-    with _transaction(db):
-        for values in rows:
-            db.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-        for values in episodes:
-            db.execute("INSERT OR IGNORE INTO episodes VALUES (?, ?, ?)", values)
-    log.error("%s: damaged (%s); %d messages carried over, kept as %s", path, damage, len(rows), aside.name)
-    return db
-
-
-def _readable(path: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """The sound messages and episodes of a damaged database; what cannot be read is left."""
-    rows: dict[int, tuple[Any, ...]] = {}
-    episodes: dict[tuple[str, str], tuple[Any, ...]] = {}
-    try:
-        db = sqlite3.connect(path, isolation_level=None)
-    except sqlite3.Error:
-        return [], []
-    with closing(db):
-        db.text_factory = _text
-        with suppress(sqlite3.Error, UnicodeDecodeError):
-            # SQLite reads a file that is shorter than its header says only when it is told to repair.
-            db.execute("PRAGMA writable_schema = ON")
-        # From both ends: a broken page in the middle ends the walk from either side.
-        for order in ("ASC", "DESC"):
-            with suppress(sqlite3.Error, UnicodeDecodeError, OverflowError):
-                for values in db.execute(f"SELECT {_COLUMNS} FROM messages ORDER BY id {order}"):
-                    if isinstance(values[0], int) and _unpacked(values) is not None:
-                        rows[values[0]] = values
-            with suppress(sqlite3.Error, UnicodeDecodeError):
-                for values in db.execute(f"SELECT camera, label, body FROM episodes ORDER BY rowid {order}"):
-                    if _episode(values[2]) is not None:
-                        episodes[values[0], values[1]] = values
-    return [rows[number] for number in sorted(rows)], list(episodes.values())
-
-
-def _episodes_in(db: sqlite3.Connection) -> dict[str, tuple[Episode, ...]]:
-    found: dict[str, tuple[Episode, ...]] = {}
-    for camera, label, body in db.execute("SELECT camera, label, body FROM episodes ORDER BY rowid"):
-        episode = _episode(body)
-        if episode is None:
-            log.error("an open episode of camera '%s', %s, is damaged and left out", camera, label)
-        else:
-            found[camera] = (*found.get(camera, ()), episode)
-    return found
-
-
-def _episode(body: object) -> Episode | None:
-    try:
-        return Episode.model_validate_json(body) if isinstance(body, str) else None
-    except ValidationError:
-        return None
-
-
-def _packed(row: Row) -> tuple[str, bytes, int]:
-    head = asdict(row.message)
-    payload = head.pop("payload")
-    if head["correlation_data"] is not None:
-        raise ValueError("answers to requests do not go through the outbox")
-    text = json.dumps(head)
-    return text, payload, _checksum(row.camera, row.kind, row.created, text, payload)
-
-
-def _unpacked(values: Sequence[Any]) -> Row | None:
-    """The row that `values` are; None where they are damaged."""
-    number, camera, kind, created, head, payload, checksum = values
-    try:
-        if kind not in ("alert", "heatmap") or _checksum(camera, kind, created, head, payload) != checksum:
-            return None
-        fields = json.loads(head)
-        fields["user_properties"] = tuple((name, value) for name, value in fields["user_properties"])
-        return Row(number, camera, kind, Message(payload=payload, **fields), float(created))
-    except (TypeError, ValueError, AttributeError, KeyError):
-        return None
-
-
-def _checksum(camera: str, kind: str, created: float, head: str, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(f"{camera}\0{kind}\0{created!r}\0{head}".encode()))
-
-
-def _damaged(error: Exception) -> bool:
-    """Whether the file itself is broken, not only out of reach."""
-    if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
-        return "malformed" in str(error) or str(error).startswith("no such")
-    # The words of an error may come from the file.
-    return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)

@@ -8,7 +8,6 @@ and out of order, so paho's ends with its connection, and whoever published is t
 from __future__ import annotations
 
 import logging
-import random
 import select
 import socket
 import ssl
@@ -20,14 +19,13 @@ from functools import partial
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
+from whycam.backoff import Backoff
 from whycam.errors import WhycamError
 from whycam.mqtt.ear import Admission, Ear, Received, received
 from whycam.mqtt.message import Message
-from whycam.mqtt.server import Server, tls_context, told
+from whycam.mqtt.server import Server, told
+from whycam.mqtt.session import CONNACK_SECONDS, Session, size_of
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +35,10 @@ Settled = Callable[[int | None], None]
 TOO_LARGE = 149
 """The reason code for a message that is larger than the broker takes."""
 
-_FIRST_DELAY, _LAST_DELAY, _JITTER = 0.5, 5.0, 0.25
 _STEADY_SECONDS = 10.0
-_CONNACK_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
 _BLOCKED_SECONDS = 2.0
 _IN_FLIGHT = 10
-_QUEUED = 1000
-_UNACKNOWLEDGED = 100
-_NEW_PROPERTIES: Callable[[int], Properties] = Properties  # which has no annotations
 
 
 class Handler(Protocol):
@@ -84,12 +77,9 @@ class Connection:
         """How often the broker has let us in; the number of the present connection."""
         self.refused: int | None = None
         """The reason code with which the broker did not let us in, the last time; None where it was something else."""
+        self._session = Session(server, client_id, will, session_seconds, manual_acknowledgement)
         self._server = server
-        self._client_id = client_id
         self._handler = handler
-        self._will = will
-        self._session_seconds = session_seconds
-        self._manual = manual_acknowledgement
         self._lock = threading.Lock()
         self._client: paho.Client | None = None
         self._up = False
@@ -133,10 +123,10 @@ class Connection:
                 return False
             if connection is not None and connection != self.connects:
                 return False
-            fits = self._largest is None or _size(message) <= self._largest
+            fits = self._largest is None or size_of(message) <= self._largest
             if fits:
                 info = client.publish(
-                    message.topic, message.payload, message.qos, message.retain, self._properties_of(message)
+                    message.topic, message.payload, message.qos, message.retain, self._session.properties_of(message)
                 )
                 if info.rc != paho.MQTT_ERR_SUCCESS:
                     return False
@@ -189,7 +179,7 @@ class Connection:
             self._wake_writer.close()
 
     def _run(self) -> None:
-        delay = _FIRST_DELAY
+        backoff = Backoff()
         while not self._stopping.is_set():
             began = time.monotonic()
             was_up, reason = self._attempt()
@@ -197,26 +187,24 @@ class Connection:
                 return
             steady = was_up and time.monotonic() - began >= _STEADY_SECONDS
             if steady:
-                delay = _FIRST_DELAY
-            # Without the jitter all devices of a site would knock at the same moment after the broker's restart.
-            wait = delay * random.uniform(1 - _JITTER, 1 + _JITTER)
+                backoff.reset()
             if reason != self._problem or steady:
                 log.warning("%s: %s; trying again", self._server, reason)
                 self._told_down = True
             self._problem = reason
-            delay = min(delay * 2, _LAST_DELAY)
-            self._stopping.wait(wait)
+            self._stopping.wait(backoff.next())
 
     def _attempt(self) -> tuple[bool, str]:
         """One connection, from its beginning to its end: whether the broker let us in, and why it ended."""
         ear = Ear()
         try:
-            client = self._new_client(ear)
+            client = self._session.client(self._in_flight)
+            ear.listen_to(client)
         except (OSError, ValueError, WhycamError) as error:
             return False, told(error, self._server)
         was_up = False
         try:
-            self._connect(client)
+            self._session.connect(client)
             was_up, reason = self._serve(client, ear)
         except (OSError, ValueError) as error:
             reason = told(error, self._server)
@@ -238,52 +226,10 @@ class Connection:
                 self._guard(partial(settled, None))
         return was_up, reason
 
-    def _new_client(self, ear: Ear) -> paho.Client:
-        five = self._server.protocol == "5"
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            clean_session=None if five else self._session_seconds == 0,
-            protocol=paho.MQTTv5 if five else paho.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=self._manual,
-        )
-        client.connect_timeout = _CONNACK_SECONDS
-        client.max_inflight_messages_set(self._in_flight)
-        client.max_queued_messages_set(_QUEUED)
-        client.username_pw_set(self._server.username, self._server.password() if self._server.username else None)
-        if self._server.tls:
-            client.tls_set_context(tls_context(self._server))
-        if self._will is not None:
-            client.will_set(
-                self._will.topic,
-                self._will.payload,
-                self._will.qos,
-                self._will.retain,
-                self._properties_of(self._will, PacketTypes.WILLMESSAGE),
-            )
-        ear.listen_to(client)
-        return client
-
-    def _connect(self, client: paho.Client) -> None:
-        arguments: dict[str, Any] = {}
-        if self._server.protocol == "5":
-            properties = _NEW_PROPERTIES(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = self._session_seconds
-            if self._manual:
-                # What waits here for its acknowledgement is in memory.
-                properties.ReceiveMaximum = _UNACKNOWLEDGED
-            arguments = {"clean_start": self._session_seconds == 0, "properties": properties}
-        client.connect(self._server.host, self._server.port, self._server.keepalive_seconds, **arguments)
-        connection = client.socket()
-        if isinstance(connection, socket.socket):
-            # Alerts are small: they must not wait for the acknowledgement of the packet before.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
     def _serve(self, client: paho.Client, ear: Ear) -> tuple[bool, str]:
         """Drive `client` until its connection ends."""
         self._drop_reason = None
-        admit_until = time.monotonic() + _CONNACK_SECONDS
+        admit_until = time.monotonic() + CONNACK_SECONDS
         leave_at: float | None = None
         while (connection := client.socket()) is not None:
             if self._stopping.is_set():
@@ -295,12 +241,12 @@ class Connection:
             if self._drop_reason is not None:
                 return self._up, self._drop_reason
             if not self._up and time.monotonic() >= admit_until:
-                return False, f"accepts connections but does not answer within {_CONNACK_SECONDS:.0f} s"
+                return False, f"accepts connections but does not answer within {CONNACK_SECONDS:.0f} s"
             self._turn(client, connection)
             if ear.admitted is not None and not self._up:
                 self._admitted(client, ear.admitted)
             self._dispatch(ear)
-        return self._up, ear.reason(self._server, self._client_id, was_up=self._up)
+        return self._up, ear.reason(self._server, self._session.client_id, was_up=self._up)
 
     def _turn(self, client: paho.Client, connection: Any) -> None:
         """Wait for something to do, a second at most, and do it."""
@@ -338,7 +284,7 @@ class Connection:
             self._blocked_since = None
         if self._told_down:
             self._told_down = False
-            log.info("%s: connected as %s", self._server, self._client_id)
+            log.info("%s: connected as %s", self._server, self._session.client_id)
         self._guard(partial(self._handler.connected, admitted.session_present))
 
     def _dispatch(self, ear: Ear) -> None:
@@ -369,22 +315,3 @@ class Connection:
         # A full pipe will wake it as well; a closed one belongs to a connection that was stopped.
         with suppress(OSError):
             self._wake_writer.send(b"\0")
-
-    def _properties_of(self, message: Message, packet: int = PacketTypes.PUBLISH) -> Properties | None:
-        if self._server.protocol != "5":
-            return None
-        properties = _NEW_PROPERTIES(packet)
-        properties.ContentType = message.content_type
-        if message.expiry_seconds is not None:
-            properties.MessageExpiryInterval = message.expiry_seconds
-        if message.correlation_data is not None:
-            properties.CorrelationData = message.correlation_data
-        if message.user_properties:
-            properties.UserProperty = list(message.user_properties)
-        return properties
-
-
-def _size(message: Message) -> int:
-    """Bytes of the packet, or a few more."""
-    properties = sum(len(name) + len(value) + 5 for name, value in message.user_properties) * 4
-    return len(message.topic) + len(message.payload) + properties + len(message.correlation_data or b"") + 64

@@ -9,7 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
-from whycam.alerts.outbox import Outbox, Row
+from whycam.alerts.outbox import Outbox
+from whycam.alerts.outbox_rows import Row
 from whycam.mqtt.client import REFUSED, MqttClient
 from whycam.mqtt.connection import TOO_LARGE
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode
 
 import whycam
 from whycam.mqtt.message import JPEG, JSON
@@ -62,8 +63,8 @@ class _Channel:
 def schema(name: str) -> dict[str, Any]:
     """The JSON Schema of a payload, draft 2020-12."""
     model = MODELS[name]
-    mode = "validation" if issubclass(model, Command) else "serialization"
-    made = model.model_json_schema(by_alias=True, mode=mode)  # type: ignore[arg-type]
+    mode: JsonSchemaMode = "validation" if issubclass(model, Command) else "serialization"
+    made = model.model_json_schema(by_alias=True, mode=mode)
     return {"$schema": _DRAFT, "$id": f"urn:whycam:schema:{name}", **made}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from whycam.config.models import Explain
@@ -11,15 +10,14 @@ from whycam.detect import Snapshot
 from whycam.errors import InputError
 from whycam.explain.methods import method_named
 from whycam.explain.target import contrast, target_vector
-from whycam.mqtt.payloads import ErrorCode, ErrorPayload, ExplainRequest, ExplainResponse
+from whycam.mqtt.commands import Reply
+from whycam.mqtt.payloads import ErrorCode, ErrorPayload, ExplainRequest
 from whycam.service.compose import Composer
 from whycam.service.lane import Lane
 from whycam.service.metrics import Metrics
 from whycam.service.worker import Worker
 
 log = logging.getLogger(__name__)
-
-Reply = Callable[["ExplainResponse | ErrorPayload"], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from whycam.backoff import Backoff
 from whycam.bundle.manifest import Window
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.secrets import camera_url
 from whycam.errors import WhycamError
-from whycam.service.backoff import Backoff
 from whycam.service.clock import Clock
+from whycam.service.pace import Pace
 from whycam.service.picture import PictureWatch
 from whycam.service.states import CameraState, State, StateMachine
 from whycam.sources import Frame, open_source
@@ -27,7 +27,6 @@ MOST_STUCK = 4
 """Readers that hang in a read and cannot be ended; with so many, the camera waits for one to come back."""
 _STEADY_SECONDS = 3.0
 """A camera that has given frames for so long is opened again without delay."""
-_FPS_SECONDS = 5.0
 _REOPEN_FROZEN_SECONDS = 60.0
 _BEAT_SECONDS = 0.2
 
@@ -108,7 +107,7 @@ class Camera:
         # Asked, not counted here: a grid of the camera's own would be out of step with that of the window.
         self._is_due = is_due
         self._backoff = Backoff()
-        self._arrivals: deque[float] = deque()
+        self._pace = Pace()
         self._slot: Frame | None = None
         self._reader: _Reader | None = None
         self._stuck: list[_Reader] = []
@@ -147,9 +146,7 @@ class Camera:
     def fps(self) -> float:
         """Frames that came in a second, lately."""
         with self._condition:
-            now = time.monotonic()
-            recent = [moment for moment in self._arrivals if now - moment <= _FPS_SECONDS]
-            return len(recent) / max(1.0, min(_FPS_SECONDS, now - recent[0])) if recent else 0.0
+            return self._pace.fps(time.monotonic())
 
     def take(self) -> Frame | None:
         """The newest due frame, its time in service time, seconds; None where none has come since the last."""
@@ -164,7 +161,7 @@ class Camera:
         with self._condition:
             if self._machine.current.state not in (State.COLD, State.RUNNING):
                 return
-            reason = None if warm else self._why_cold()
+            reason = None if warm else self._pace.why_cold(self._window.max_gap)
             changed = self._machine.to(State.RUNNING if warm else State.COLD, reason, self._clock.now())
         if changed:
             self._tell()
@@ -314,9 +311,7 @@ class Camera:
             if reader.began is None:
                 reader.began = now
             self.counters.captured += 1
-            self._arrivals.append(now)
-            while now - self._arrivals[0] > _FPS_SECONDS:
-                self._arrivals.popleft()
+            self._pace.arrived(now)
             changed = self._follow(fault, now)
             due = fault is None and self._is_due(frame.time)
             if due:
@@ -347,7 +342,7 @@ class Camera:
                 return False
             if state is State.FAILED:
                 self._machine.to(State.CONNECTING, None, moment)
-            return self._machine.to(State.COLD, self._why_cold(), moment)
+            return self._machine.to(State.COLD, self._pace.why_cold(self._window.max_gap), moment)
         if state in (State.CONNECTING, State.FAILED):
             if state is State.FAILED:
                 self._machine.to(State.CONNECTING, None, moment)
@@ -355,15 +350,6 @@ class Camera:
         return self._machine.to(State.STALLED, fault, moment)
 
     # -- both --
-
-    def _why_cold(self) -> str | None:
-        """Why the window will not fill, where the camera is too slow for it."""
-        gap = self._window.max_gap
-        recent = list(self._arrivals)
-        if len(recent) >= 3 and recent[-1] - recent[-2] > gap and recent[-2] - recent[-3] > gap:
-            slow = recent[-1] - recent[-2]
-            return f"a frame comes every {slow:.1f} s, the model's window allows gaps of {gap:g} s"
-        return None
 
     def _to(self, state: State, reason: str | None) -> None:
         with self._condition:

@@ -15,8 +15,7 @@ def temperatures() -> dict[str, float]:
         try:
             name = (zone / "type").read_text().strip()
             found[name] = int((zone / "temp").read_text()) / 1000
-        except (OSError, ValueError):  # noqa: PERF203
-            # A zone whose part is switched off cannot be read.
+        except (OSError, ValueError):  # noqa: PERF203 - a zone whose part is switched off cannot be read
             continue
     return found
 

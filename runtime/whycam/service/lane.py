@@ -16,7 +16,6 @@ from whycam.alerts.judge import FrameJudge
 from whycam.bundle import Manifest
 from whycam.config.models import Camera as CameraConfig
 from whycam.detect import Decision, Model, Snapshot
-from whycam.errors import InputError
 from whycam.explain.regions import Region, strongest_regions
 from whycam.service.camera import Camera
 from whycam.service.clock import Clock
@@ -181,12 +180,6 @@ class Lane:
     def shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A frame as people may see it: what is masked is covered."""
         return self._judge.watch.shown(image)
-
-    def check_thresholds(self, thresholds: dict[str, float]) -> None:
-        """Raise InputError, naming those there are, for a class that is no anomaly of this model."""
-        for name in thresholds:
-            if name not in self.manifest.anomalies:
-                raise InputError(f"class '{name}': camera '{self.name}' raises {', '.join(self.manifest.anomalies)}")
 
     def _emit_all(self, events: Sequence[AlertEvent]) -> None:
         # Under the lock: outcomes leave in the order in which they came about, whichever thread brings them.

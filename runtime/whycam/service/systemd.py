@@ -58,6 +58,11 @@ def watchdog_seconds() -> float | None:
     return microseconds / 1e6 if microseconds > 0 and watched == os.getpid() else None
 
 
+def beat_seconds() -> float:
+    """How often a thread that calls `watchdog` looks around."""
+    return min(watchdog_seconds() or 2.0, 2.0) / 2
+
+
 def _status_line(text: str) -> str:
     # A line break would begin another variable.
     return "STATUS=" + " ".join(text.split())

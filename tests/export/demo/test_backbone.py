@@ -10,7 +10,7 @@ from whycam_export.demo.run import BACKBONE, MOST_SEEDS, Plan
 from whycam_export.demo.scenes import CLASSES
 from whycam_export.demo.stills import SIZE, take_stills
 
-keras = pytest.importorskip("keras")
+keras = pytest.importorskip("keras", reason="the backbone is a Keras network")
 
 
 def test_the_asset_is_small_enough_for_the_package() -> None:

@@ -51,6 +51,25 @@ def tracker_of(**changes: float) -> AlertTracker:
     return AlertTracker({"fight": replace(RULES, **changes)})
 
 
+def test_scores_that_are_no_numbers_are_as_a_cold_window() -> None:
+    """A model that gives no numbers says nothing: it neither raises nor clears, and no run goes on across it."""
+    for held, expected in (([HIGH, math.nan, HIGH, HIGH], []), ([HIGH, HIGH, math.nan, HIGH, HIGH, HIGH], [1.25])):
+        tracker = tracker_of()
+        assert [event.time for event in played(tracker, held)] == expected
+    tracker = tracker_of(minimum_seconds=0)
+    (raised,) = played(tracker, [HIGH])
+    assert played(tracker, [math.nan, math.inf, -math.inf] * 4, start=STEP) == []
+    assert tracker.open == (raised.episode,)
+    assert told(tracker.tick(6.0)) == [("cleared", 6.0, "signal-lost")]
+
+
+def test_a_class_without_a_number_silences_the_others() -> None:
+    tracker = AlertTracker({"fight": replace(RULES, minimum_seconds=0), "fire": RULES})
+    assert tracker.push(decision(0.0, fight=HIGH, fire=math.nan)) == []
+    (event,) = tracker.push(decision(STEP, fight=HIGH, fire=LOW))
+    assert (event.phase, event.episode.label) == ("raised", "fight")
+
+
 # -- raising --
 
 

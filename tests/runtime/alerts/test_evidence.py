@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -83,6 +84,16 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path, caplog: pytest.LogCaptureF
     assert caplog.text.count("damaged, begun anew") == 4
 
 
+def test_an_episode_of_days_is_told_by_its_beginning_and_its_end(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    folder = store.path_of("gate", "a", ONSET)
+    for number in range(70):
+        store.write(folder, {"sequence": number}, None, ())
+    told = [message["sequence"] for message in json.loads((folder / "alert.json").read_text())["messages"]]
+    assert told == [*range(8), *range(14, 70)]
+    assert len(told) == 64
+
+
 # -- faults --
 
 
@@ -124,6 +135,26 @@ def test_a_store_without_its_folder_is_no_exception(tmp_path: Path) -> None:
     store = store_in(tmp_path / "none")
     assert store.retention() == 0
     assert store.write(store.path_of("gate", "a", ONSET), {}, None, ()) is not None
+
+
+@pytest.mark.parametrize("failing", ["scandir", "listdir"])
+def test_a_folder_that_cannot_be_read_is_no_exception(
+    tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An I/O error, as of a card that wears out."""
+    store = store_in(tmp_path)
+    folder = store.path_of("gate", "a", ONSET)
+    assert store.write(folder, {"phase": "raised"}, None, ()) == folder
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fails)
+        again = store_in(tmp_path, max_bytes=1 << 20)
+        assert again.retention() == 0
+    assert kept(folder) == ["alert.json"]
+    assert again.write(folder, {"phase": "cleared"}, None, ()) == folder
 
 
 KILLED = """

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from tests.runtime import tiny_bundle
 from whycam.alerts.episodes import AlertEvent
@@ -103,6 +106,22 @@ def test_a_still_picture_keeps_its_scores(model: Model) -> None:
     plain, _ = judged(FrameJudge(model, camera()), [picture(FIRE)] * 8)
     assert [one.label for one in gated] == [one.label for one in plain]
     assert gated[-1].scores == pytest.approx(plain[-1].scores, abs=1e-6)
+
+
+def test_a_model_that_gives_no_numbers_is_as_a_cold_window(tmp_path: Path) -> None:
+    bundle = tiny_bundle.build(tmp_path / "broken.whycam")
+    for name in ("head.onnx", "step.onnx"):
+        graph = onnx.load(bundle / name)
+        (weights,) = (one for one in graph.graph.initializer if one.name == "weights")
+        weights.CopyFrom(numpy_helper.from_array(np.full((3, 3), np.nan, np.float32), "weights"))
+        onnx.save(graph, bundle / name)
+    tiny_bundle.seal(bundle)
+    decisions, events = judged(FrameJudge(Model(Bundle.open(bundle)), camera()), [picture(FIGHT)] * 12)
+    assert len(decisions) == 12
+    assert events == []
+    for decision in decisions:
+        assert (decision.warm, decision.label, decision.alert) == (False, None, False)
+        assert all(np.isnan(score) for score in decision.scores.values())
 
 
 # -- thresholds --

@@ -91,9 +91,10 @@ class Told:
 def told(broker: Broker) -> Iterator[Told]:
     client, control = MqttClient(config_for(broker.port), "post"), Control()
     listener = CommandListener(client, TOPICS, control)
-    client.start()
-    with Collector(broker.port, "whycam/post/gate/+/response", "answers/#") as collector:
-        until(lambda: client.is_connected)
+    with Collector(broker.port, "whycam/post/gate/+/response", "answers/#", "whycam/post/availability") as collector:
+        client.start()
+        # Said after the subscriptions: what is sent from now on is heard.
+        until(lambda: b"online" in [one.payload for one in collector.on("whycam/post/availability")])
         yield Told(control, listener, collector)
     listener.stop()
     client.stop(1.0)
@@ -109,7 +110,9 @@ def test_a_right_command_is_obeyed_and_answered_with_what_holds(told: Told) -> N
     assert (answer["schema"], answer["request_id"], answer["armed"]) == ("whycam.set.result/1", "a", False)
     assert told.correlation == b"\x00\x01"
     assert told.control.commands == [SetCommand(armed=False, thresholds={"fight": 0.9}, request_id="a")]
-    assert (told.listener.obeyed, told.listener.refused) == (1, 0)
+    # It is counted after it is answered.
+    until(lambda: told.listener.obeyed == 1)
+    assert told.listener.refused == 0
 
 
 def test_a_request_is_answered_once(told: Told) -> None:

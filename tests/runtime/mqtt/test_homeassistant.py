@@ -32,7 +32,7 @@ def announced(gone: dict[str, str] | None = None) -> dict[str, Any]:
 
 def render(key: str, payload: dict[str, Any], template: str = "value_template", **names: Any) -> str:
     """What Home Assistant makes of `payload`."""
-    jinja2 = pytest.importorskip("jinja2")
+    jinja2 = pytest.importorskip("jinja2", reason="Home Assistant renders its templates with jinja2")
     text = announced()["components"][key][template]
     return str(jinja2.Environment().from_string(text).render(value_json=payload, **names))
 

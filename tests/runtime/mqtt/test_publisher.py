@@ -12,7 +12,8 @@ import pytest
 from tests.runtime.mqtt.broker import Broker
 from tests.runtime.mqtt.collector import Collector, until
 from tests.runtime.mqtt.conftest import config_for
-from whycam.alerts.outbox import Kind, Outbox, Outgoing
+from whycam.alerts.outbox import Outbox, Outgoing
+from whycam.alerts.outbox_rows import Kind
 from whycam.mqtt.client import MqttClient
 from whycam.mqtt.message import Message
 from whycam.mqtt.publisher import OutboxPublisher

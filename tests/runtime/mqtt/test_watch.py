@@ -13,84 +13,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.runtime.mqtt.broker import Broker
 from tests.runtime.mqtt.collector import Collector, until
+from tests.runtime.mqtt.watching import ALERT, HOSTILE, JPEG, Start, Watch, alert, ready
 from whycam.errors import InputError
-from whycam.mqtt.ear import Received
 from whycam.mqtt.server import Server
-from whycam.watch.reading import Nonsense, printable, read
-from whycam.watch.session import Login, server_of
 from whycam.watch.views import LineView
 from whycam.watch.watcher import Watcher
-
-TIME = "2026-11-23T18:36:15.123Z"
-ALERT = "whycam/gate/door/alert"
-JPEG = b"\xff\xd8\xff and so on"
-
-
-def alert(episode: str | None = None, sequence: int = 0, **values: Any) -> dict[str, Any]:
-    return {
-        "schema": "whycam.alert/1",
-        "id": episode or str(uuid.uuid4()),
-        "event_id": str(uuid.uuid4()),
-        "sequence": sequence,
-        "phase": "raised",
-        "device": "gate",
-        "camera": "door",
-        "label": "fire",
-        "score": 0.9,
-        "peak": 0.9,
-        "threshold": 0.5,
-        "onset": TIME,
-        "time": TIME,
-        "peak_time": TIME,
-        "duration_seconds": 1.0,
-        "reason": "threshold",
-        **values,
-    }
-
-
-class Watch:
-    """The command in the background; its standard output and error go to files."""
-
-    def __init__(self, directory: Path, url: str, *options: str, **environment: str) -> None:
-        self._out, self._error = directory / f"{uuid.uuid4()}.out", directory / f"{uuid.uuid4()}.err"
-        with self._out.open("wb") as out, self._error.open("wb") as error:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "whycam", "watch", url, *options],
-                stdout=out,
-                stderr=error,
-                env={**os.environ, "COLUMNS": "200", **environment},
-            )
-
-    @property
-    def output(self) -> str:
-        return self._out.read_text(errors="replace")
-
-    @property
-    def errors(self) -> str:
-        return self._error.read_text(errors="replace")
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        """The whole JSON lines of this kind so far."""
-        lines = [json.loads(line) for line in self.output.splitlines(keepends=True) if line.endswith("\n")]
-        return [line for line in lines if line["kind"] == kind]
-
-    def until(self, text: str) -> None:
-        until(lambda: text in self.errors + self.output, f"'{text}' in {self.errors}{self.output}")
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(30)
-
-
-Start = Callable[..., Watch]
 
 
 @pytest.fixture
@@ -113,10 +45,11 @@ def sender(broker: Broker) -> Iterator[Collector]:
         yield collector
 
 
-def ready(watching: Watch, sender: Collector) -> None:
-    """Wait until the subscriptions hold."""
-    sender.publish("whycam/gate/availability", b"online", retain=True)
-    until(lambda: watching.of("availability"), "the first message")
+def saving(url: str, folder: Path, watch: Start, sender: Collector) -> Watch:
+    """One that saves to `folder`, ready to hear what is sent."""
+    watching = watch(url, "--json", "--save", str(folder))
+    ready(watching, sender)
+    return watching
 
 
 @pytest.mark.parametrize(("how", "protocol"), [(signal.SIGTERM, "5"), (signal.SIGINT, "3.1.1"), (signal.SIGKILL, "5")])
@@ -140,8 +73,7 @@ def test_an_alert_that_comes_twice_is_shown_once(
     broker: Broker, watch: Start, sender: Collector, tmp_path: Path
 ) -> None:
     url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
-    watching = watch(url, "--json", "--save", str(saved))
-    ready(watching, sender)
+    watching = saving(url, saved, watch, sender)
     one, other = alert(newer={"key": 1}), alert()
     for body in (one, one, other):
         sender.publish(ALERT, json.dumps(body))
@@ -178,8 +110,7 @@ def test_killed_again_and_again_it_saves_every_alert(
     broker: Broker, watch: Start, sender: Collector, tmp_path: Path
 ) -> None:
     url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
-    watching = watch(url, "--json", "--save", str(saved))
-    ready(watching, sender)
+    watching = saving(url, saved, watch, sender)
     sent = [alert(sequence=number) for number in range(120)]
     for number, body in enumerate(sent):
         sender.publish(ALERT, json.dumps(body))
@@ -196,8 +127,7 @@ def test_a_folder_that_takes_nothing_holds_the_alert_at_the_broker(
     broker: Broker, watch: Start, sender: Collector, tmp_path: Path
 ) -> None:
     url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
-    watching = watch(url, "--json", "--save", str(saved))
-    ready(watching, sender)
+    watching = saving(url, saved, watch, sender)
     (saved / "gate").write_text("in the way")
     sender.publish(ALERT, json.dumps(alert()))
     watching.until("trying until it can be saved")
@@ -205,55 +135,6 @@ def test_a_folder_that_takes_nothing_holds_the_alert_at_the_broker(
     (saved / "gate").unlink()
     assert watch(url, "--json", "--save", str(saved), "--count", "1").process.wait(30) == 0
     assert len(list(saved.glob("gate/door/*/*.json"))) == 1
-
-
-HOSTILE: dict[str, Any] = {
-    "not JSON": b"{",
-    "not UTF-8": b"\xff\xfe",
-    "NaN": json.dumps(alert(score=float("nan"))).encode(),
-    "infinite": json.dumps(alert(newer=1)).replace('"newer": 1', '"newer": 1e999').encode(),
-    "another schema": json.dumps(alert(schema="whycam.alert/2")).encode(),
-    "a list": b"[1, 2]",
-    "nested": b"[" * 100_000,
-    "a path for an id": json.dumps(alert("../../../escape")).encode(),
-    "a path for an event": json.dumps(alert(event_id="../../escape")).encode(),
-    "another camera": json.dumps(alert(camera="yard")).encode(),
-    "a huge number": json.dumps(alert(sequence=10**300)).encode(),
-    "a long integer": json.dumps(alert(newer=1)).replace('"newer": 1', '"newer": ' + "9" * 10_000).encode(),
-    "empty": b"",
-}
-
-
-@pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE)
-def test_a_payload_that_makes_no_sense_is_refused(payload: bytes) -> None:
-    with pytest.raises(Nonsense) as told:
-        read("whycam", Received(ALERT, payload, qos=1))
-    assert len(printable(told.value)) < 10_000
-
-
-@pytest.mark.parametrize(
-    "topic",
-    ["whycam/gate/../alert", "whycam/gate/door/alert/../heatmap", "whycam//door/alert", "other/gate/state", "x"],
-)
-def test_a_topic_that_makes_no_sense_is_refused(topic: str) -> None:
-    with pytest.raises(Nonsense):
-        read("whycam", Received(topic, JPEG))
-
-
-@settings(max_examples=200)
-@given(st.binary(max_size=200) | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
-def test_any_payload_is_read_or_refused(payload: bytes | str) -> None:
-    raw = payload if isinstance(payload, bytes) else payload.encode()
-    for topic in (ALERT, "whycam/gate/door/state", "whycam/gate/door/score", "whycam/gate/telemetry"):
-        with suppress(Nonsense):
-            read("whycam", Received(topic, raw))
-
-
-@given(st.text(st.characters()))
-def test_what_is_printed_does_nothing_to_a_terminal(text: str) -> None:
-    shown = printable(text)
-    assert shown.isprintable()
-    shown.encode()
 
 
 def test_nonsense_is_told_and_the_next_alert_shown_safely(
@@ -380,31 +261,6 @@ def test_it_follows_over_tls_with_a_certificate(start_broker: Callable[..., Brok
     watching = watch(f"mqtts://127.0.0.1:{broker.port}", "--ca-file", str(broker.ca_file), *own)
     watching.until("connected as")
     assert watching.end() == 0
-
-
-@pytest.mark.parametrize(
-    ("url", "word"),
-    [
-        ("mqtt://guard:secret@host", "--password-file"),
-        ("http://host", "mqtt://"),
-        ("mqtt://", "mqtt://"),
-        ("mqtt://host:99999", "mqtt://"),
-        ("mqtt://host/a/b", "device"),
-        ("mqtt://host/a+", "device"),
-    ],
-)
-def test_a_url_that_does_not_do_says_what_does(url: str, word: str) -> None:
-    with pytest.raises(InputError, match=word) as told:
-        server_of(url, Login())
-    assert "secret" not in str(told.value)
-
-
-def test_the_url_names_user_port_and_device(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("p\n")
-    server, device = server_of("mqtts://guard@host:1/gate", Login(tmp_path / "password"))
-    assert (server.host, server.port, server.tls, server.username, device) == ("host", 1, True, "guard", "gate")
-    assert server.password() == "p"
-    assert server_of("mqtts://host", Login())[0].port == 8883
 
 
 def test_it_needs_neither_opencv_nor_onnx_runtime() -> None:

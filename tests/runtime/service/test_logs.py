@@ -52,7 +52,7 @@ def line(record: logging.LogRecord) -> str:
     return logs._Line().format(record)
 
 
-def record(message: str, **extra: str) -> logging.LogRecord:
+def record(message: str, **extra: object) -> logging.LogRecord:
     """An entry of level INFO."""
     return logging.makeLogRecord(
         {"name": "whycam.test", "levelno": logging.INFO, "levelname": "INFO", "msg": message, "created": 0.5, **extra}
@@ -84,7 +84,7 @@ def test_the_journal_gets_fields_to_look_for(tmp_path: Path, logger: logging.Log
 def test_no_text_becomes_another_field(text: str) -> None:
     handler = logs.JournalHandler.__new__(logs.JournalHandler)
     logging.Handler.__init__(handler)
-    fields = entry(handler._entry(record("%s", args=(text,))))  # type: ignore[arg-type]
+    fields = entry(handler._entry(record("%s", args=(text,))))
     assert set(fields) <= {
         "MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "LOGGER", "THREAD_NAME", "CODE_FILE", "CODE_LINE", "CODE_FUNC",
     }  # fmt: skip
@@ -113,7 +113,7 @@ def test_a_journal_that_was_restarted_is_found_again(tmp_path: Path, logger: log
 )
 def test_credentials_in_addresses_are_never_shown(text: str, shown: str) -> None:
     assert logs.without_secrets(text) == shown
-    assert shown in line(record("%s", args=(text,)))  # type: ignore[arg-type]
+    assert shown in line(record("%s", args=(text,)))
 
 
 def test_credentials_in_what_was_raised_are_not_shown_either() -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from uuid6 import uuid7
 
 from tests.runtime import tiny_bundle
-from tests.runtime.mqtt.collector import until
+from tests.runtime.alerts import outboxes
+from tests.runtime.mqtt.collector import Collector, until
 from tests.runtime.service.running import DEVICE, Running
 from whycam.alerts.episodes import Episode
+from whycam.alerts.outbox import Outbox
+from whycam.mqtt.homeassistant import discovery_topic
+from whycam.mqtt.topics import Topics
 from whycam.service.clock import Clock
 from whycam.service.lane import carried_on
 
@@ -21,21 +28,8 @@ NOW = 1_795_000_000.0
 
 def episode(last_seen: float) -> Episode:
     """An open episode that began ten seconds before it was last seen."""
-    return Episode(
-        id="a",
-        label="fight",
-        threshold=0.7,
-        onset=last_seen - 10,
-        raised_at=last_seen - 9,
-        peak=0.9,
-        peak_time=last_seen - 5,
-        score=0.8,
-        last_above=last_seen,
-        last_seen=last_seen,
-        updated_at=last_seen - 1,
-        told_peak=0.9,
-        sequence=3,
-    )
+    times = {"onset": last_seen - 10, "last_above": last_seen, "last_seen": last_seen}
+    return outboxes.episode().model_copy(update={**times, "sequence": 3})
 
 
 def clock(now: float = NOW) -> Clock:
@@ -89,6 +83,24 @@ def test_an_episode_of_a_camera_that_was_disarmed_is_cleared(tmp_path: Path) -> 
         assert running.alert("cleared", start, id=raised["id"]).body["reason"] == "disarmed"
 
 
+def test_an_episode_of_a_class_that_the_bundle_no_longer_has_is_cleared(tmp_path: Path) -> None:
+    """The bundle was exchanged while the service was away; what nobody follows any more must not stay open for ever."""
+    with Running(tmp_path, start=False) as running:
+        running.state.mkdir()
+        box = Outbox(running.state / "outbox.db", 1 << 20, 86400)
+        theft = episode(time.time() - 60).model_copy(update={"label": "theft", "id": str(uuid7())})
+        box.accept("gate", [], [theft])
+        box.close()
+        running.service.start()
+        cleared = running.alert("cleared", id=theft.id).body
+        assert (cleared["label"], cleared["reason"], cleared["sequence"]) == ("theft", "removed", 4)
+        running.alert("raised", label="fight")
+        running.service.terminate()
+        box = Outbox(running.state / "outbox.db", 1 << 20, 86400)
+        assert "theft" not in {one.label for one in box.open_episodes("gate")}
+        box.close()
+
+
 def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> None:
     with Running(tmp_path) as running:
         words = [sys.executable, "-m", "whycam", "run", "-c", str(running.config)]
@@ -111,6 +123,10 @@ def test_a_camera_whose_bundle_comes_later_is_set_up_without_a_restart(
         hidden.rename(bundle)
         running.told("yard/state", state="running")
         running.alert("raised", camera="yard")
+        # Home Assistant did not know its classes until now.
+        topic = discovery_topic("homeassistant", Topics("whycam", DEVICE))
+        with Collector(running.broker.port, topic) as home:
+            until(lambda: "yard.score.fight" in json.loads(home.wait_for(topic)[-1].payload)["components"], seconds=10)
 
 
 def test_a_root_that_changes_waits_for_a_restart(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_scoring_that_hangs_or_only_fails_shows() -> None:
     scoring = Scoring(lambda *_: None)
     hanging = threading.Event()
     camera = Camera("gate", 1)
-    camera.advance = lambda: hanging.wait(60)  # type: ignore[method-assign,assignment,return-value]
+    camera.advance = lambda: hanging.wait(60)  # type: ignore[method-assign,assignment,return-value]  # a model that hangs
     serve(scoring, camera)
     scoring.start()
     until(lambda: scoring.stuck_seconds > 0.7)

@@ -12,7 +12,8 @@ _JITTER = 0.25
 class Backoff:
     """Doubles from FIRST_SECONDS to MOST_SECONDS, each a quarter shorter or longer by chance.
 
-    The jitter keeps cameras that went together, at a power cut or a switch's restart, from coming back together.
+    The jitter keeps cameras that went together, at a power cut or a switch's restart, from coming back together, and
+    all devices of a site from knocking at the same moment after the broker's restart.
     """
 
     def __init__(self, chance: random.Random | None = None) -> None:

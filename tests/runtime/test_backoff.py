@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from whycam.service.backoff import FIRST_SECONDS, MOST_SECONDS, Backoff
+from whycam.backoff import FIRST_SECONDS, MOST_SECONDS, Backoff
 
 
 def test_it_grows_to_a_bound_and_begins_anew() -> None:

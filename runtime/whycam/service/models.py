@@ -1,0 +1,54 @@
+"""The models of a service: loaded once for all cameras that share one, however long that takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, wait
+from pathlib import Path
+
+from whycam.bundle import Bundle
+from whycam.config.models import Camera as CameraConfig
+from whycam.config.models import Explain
+from whycam.detect import Model
+from whycam.service import systemd
+
+
+class Models:
+    """Loads each model once."""
+
+    def __init__(self, explain: Explain, beat: Callable[[], None]) -> None:
+        """None loaded yet; each is made ready to `explain`.
+
+        `beat` is called every second or so while one loads, and ends the wait where it raises.
+        """
+        self._explain = explain
+        self._beat = beat
+        self._models: dict[tuple[Path, str, tuple[str, ...] | None], Model] = {}
+
+    def of(self, camera: CameraConfig) -> Model:
+        """The model of `camera`; raises what stands in the way of loading it."""
+        key = (camera.bundle, camera.precision, camera.providers)
+        if key not in self._models:
+            systemd.status(f"loading {camera.bundle.name}")
+            # In a thread: an engine may be built for minutes, and systemd waits no longer than it is told to.
+            loading = Future[Model]()
+            threading.Thread(target=_load, args=(camera, self._explain, loading), name="loading", daemon=True).start()
+            while not wait((loading,), systemd.beat_seconds()).done:
+                self._beat()
+            self._models[key] = loading.result()
+        return self._models[key]
+
+    def keep(self, wanted: Collection[Model]) -> None:
+        """Let go of all but these."""
+        self._models = {key: model for key, model in self._models.items() if any(one is model for one in wanted)}
+
+
+def _load(camera: CameraConfig, explain: Explain, loaded: Future[Model]) -> None:
+    try:
+        model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers)
+        model.open_explainer(explain.method, explain.time)
+    except BaseException as error:
+        loaded.set_exception(error)
+    else:
+        loaded.set_result(model)
