@@ -52,7 +52,7 @@ def test_it_leaves_what_was_made(demo: tuple[Path, subprocess.CompletedProcess[s
     for clip in alerted:
         place = folder / "clips" / clip["clip"]
         with np.load(place / "heatmaps.npz") as explained:
-            assert explained["heatmaps"].shape[2:] == (28, 28)
+            assert explained["heatmaps"].shape[2:] == (14, 14)
         assert (place / "why.png").stat().st_size > 10_000
         decisions = [json.loads(line) for line in (place / "decisions.jsonl").read_text().splitlines()]
         assert any(decision["alert"] for decision in decisions)
@@ -76,7 +76,7 @@ def test_it_ends_with_an_alert_that_was_received(demo: tuple[Path, subprocess.Co
 def test_its_bundle_loads(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     detector = whycam.load(demo[0] / "demo.whycam")
 
-    assert detector.manifest.cam.name == "block3_conv4"
+    assert [cam.name for cam in detector.manifest.cams] == ["block4_conv4"]
 
 
 def test_a_folder_of_something_else_is_refused_in_one_line(tmp_path: Path) -> None:

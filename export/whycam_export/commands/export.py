@@ -41,7 +41,7 @@ def export(
         typer.Option(
             help="Layers whose maps explain; finer ones point better. `auto`: the one that explains --clips best.",
             metavar="NAME[,NAME...]|auto",
-            show_default="the last convolution",
+            show_default="the last with maps of 1/8 of the frame",
         ),
     ] = None,
     clips: Annotated[

@@ -42,7 +42,7 @@ class ExportOptions:
     frame_interval: float | None = None
     preprocess: str | None = None
     cam_layers: tuple[str, ...] = ()
-    """Where the maps come from that explain; none: the last convolution."""
+    """Where the maps come from that explain; none: the last convolution of fine enough maps, see `extractor`."""
     explain: Explain = "all"
     frames: int | None = None
     sample: Path | None = None

@@ -13,6 +13,9 @@ from whycam_export.convert.chain import Chain
 from whycam_export.errors import ModelError
 
 layers = keras.layers
+DEFAULT_PART = 1 / 8
+"""Maps of an eighth of the frame's height point best on average; the last ones, of 1/16 or 1/32, hardly at all: see
+docs/explanation/explanations.md."""
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
 
 
@@ -46,15 +49,15 @@ class Extractor:
 def build_extractor(chain: Chain, cam_layers: Sequence[str] = ()) -> Extractor:
     """Rebuild the per-frame layers of `chain` as one network, and cut it at the first of `cam_layers`.
 
-    Without `cam_layers` it is the last convolution; where features depend on the frame by a way around that one (a skip
-    connection), the next layer that all ways pass.
+    Without `cam_layers` it is the last convolution whose maps are at least `DEFAULT_PART` of the frame's height; where
+    features depend on the frame by a way around that one (a skip connection), the next layer that all ways pass.
 
     Raises ModelError where the network does not end in a vector, or there is no such layer to cut at.
     """
     image, features, called = _network(chain)
     pictures = _pictures(called)
     names = [layer.name for layer, _ in pictures]
-    starts = sorted({_find(name, pictures) for name in cam_layers}) or [_last_convolution(pictures)]
+    starts = sorted({_find(name, pictures) for name in cam_layers}) or [_last_convolution(pictures, chain.height)]
     rest = [tensor for _, tensor in (pictures[index] for index in starts[1:])]
     for layer, maps in pictures[starts[0] :]:
         upper = _between(maps, [*rest, features])
@@ -68,7 +71,7 @@ def build_extractor(chain: Chain, cam_layers: Sequence[str] = ()) -> Extractor:
         note = (
             None
             if layer.name == names[starts[0]]
-            else f"{names[starts[0]]} is the last convolution, but has a way around it"
+            else f"{names[starts[0]]} is the last convolution with maps of that size, but has a way around it"
         )
         others = [names[index] for index in starts[1:]]
         weights = next((tensor for layer, tensor in called if isinstance(layer, SpatialWeights)), None)
@@ -121,11 +124,12 @@ def _find(name: str, pictures: Sequence[tuple[keras.Layer, Any]]) -> int:
     return places[-1]
 
 
-def _last_convolution(pictures: Sequence[tuple[keras.Layer, Any]]) -> int:
+def _last_convolution(pictures: Sequence[tuple[keras.Layer, Any]], height: int) -> int:
     places = [index for index, (layer, _) in enumerate(pictures) if isinstance(layer, CONVOLUTIONS)]
     if not places:
         raise ModelError("the per-frame network has no convolution to explain by; say --cam-layer")
-    return places[-1]
+    fine = [index for index in places if int(pictures[index][1].shape[1]) >= height * DEFAULT_PART]
+    return fine[-1] if fine else places[-1]
 
 
 def _between(maps: Any, outputs: Sequence[Any]) -> keras.Model | None:

@@ -22,7 +22,6 @@ from whycam_export.demo.scenes import CLASSES, NORMAL
 from whycam_export.demo.watch import Watched, watch
 
 BACKBONE = Path(__file__).with_name("backbone.npz")
-CAM_LAYERS = ("block4_conv4",)
 FRAME_INTERVAL = 0.1
 
 MARK = ".whycam-demo"
@@ -173,7 +172,7 @@ def _train(chosen: Plan, clips: Path, model: Path, console: Console) -> None:
 def _export(model: Path, bundle: Path, sample: Path, console: Console) -> None:
     from whycam_export.convert import ExportOptions, export_bundle
 
-    options = ExportOptions(cam_layers=CAM_LAYERS, sample=sample)
+    options = ExportOptions(sample=sample)
     with console.status("") as status:
         export_bundle(model, bundle, options, stage=lambda text: status.update(f"  {text}"))
 

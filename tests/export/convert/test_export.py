@@ -106,7 +106,7 @@ def test_another_backbone_is_preprocessed_in_its_own_way_and_explained_exactly(t
     saved(FORMS["average-pooled MobileNetV2"], str(tmp_path / "mobile.keras"))
     manifest = export_bundle(tmp_path / "mobile.keras", tmp_path / "mobile.whycam", options(2, preprocess="auto"))
     assert manifest.provenance["preprocess"] == "tf"
-    assert [cam.name for cam in manifest.cams] == ["Conv_1"]
+    assert [cam.name for cam in manifest.cams] == ["block_6_expand"]
     assert manifest.step.available
     parity.check(manifest.parity)
 
