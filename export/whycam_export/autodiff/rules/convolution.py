@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from whycam_export.autodiff.rules.spatial import padding
-from whycam_export.autodiff.walk import DifferentiationError, Gradients, Rule, Walk, attribute, fixed
+from whycam_export.autodiff.walk import DifferentiationError, Gradients, Rule, Walk, attribute
 
 
 def _conv(walk: Walk, node: ir.Node) -> Gradients:
-    x, w = node.inputs[0], fixed(node, 1)
+    x, w = node.inputs[0], node.inputs[1]
     assert x is not None and w is not None  # Conv always has input and weights
+    if walk.wants(w):
+        raise DifferentiationError(f"node '{node.name}': Conv is differentiated by its input only, not by its weights")
     if not walk.wants(x):
         return [None]
-    kernel = w.shape[2:]
+    kernel = [walk.static(w, axis) for axis in range(2, walk.rank(w))]
     axes = range(len(kernel))
     strides = attribute(node, "strides", None) or [1 for _ in axes]
     dilations = attribute(node, "dilations", None) or [1 for _ in axes]
@@ -29,8 +30,8 @@ def _conv(walk: Walk, node: ir.Node) -> Gradients:
         pads = [r - 1 - b for r, b in zip(reach, before, strict=True)] + [
             r - 1 - a for r, a in zip(reach, after, strict=True)
         ]
-        flipped = walk.constant(_flipped(w, groups))
-        return [walk.op("Conv", dy, flipped, group=groups, pads=pads, dilations=dilations, kernel_shape=list(kernel))]
+        turned = _turned(walk, w, groups)
+        return [walk.op("Conv", dy, turned, group=groups, pads=pads, dilations=dilations, kernel_shape=kernel)]
     outer = []
     for axis in axes:
         size = walk.static(x, axis + 2)
@@ -50,18 +51,31 @@ def _conv(walk: Walk, node: ir.Node) -> Gradients:
             pads=[*before, *after],
             strides=strides,
             dilations=dilations,
-            kernel_shape=list(kernel),
+            kernel_shape=kernel,
             output_padding=outer,
         )
     ]
 
 
-def _flipped(w: np.ndarray, groups: int) -> np.ndarray:
-    """[M, C/g, ...] -> [C, M/g, ...], each kernel turned round."""
-    m, c, *kernel = w.shape
-    grouped = w.reshape(groups, m // groups, c, *kernel).swapaxes(1, 2)
-    turned = grouped.reshape(groups * c, m // groups, *kernel)
-    return np.flip(turned, axis=tuple(range(2, turned.ndim)))
+def _turned(walk: Walk, w: ir.Value, groups: int) -> ir.Value:
+    """[M, C/g, ...] -> [C, M/g, ...], each kernel turned round.
+
+    Written as operators, so that the weights stand in the file once; ONNX Runtime computes them when it loads it.
+    """
+    m, c, *kernel = walk.dims(w)
+    assert m is not None and c is not None  # weights are static
+    axes = range(2, 2 + len(kernel))
+    if groups == 1:
+        swapped = walk.op("Transpose", w, perm=[1, 0, *axes])
+    else:
+        grouped = walk.op("Reshape", w, walk.integers(groups, m // groups, c, *(size or 0 for size in kernel)))
+        crossed = walk.op("Transpose", grouped, perm=[0, 2, 1, *(axis + 1 for axis in axes)])
+        swapped = walk.op("Reshape", crossed, walk.integers(groups * c, m // groups, *(size or 0 for size in kernel)))
+    if all(size == 1 for size in kernel):
+        return swapped
+    ends = walk.integers(*([-(2**62)] * len(kernel)))
+    back = walk.integers(*([-1] * len(kernel)))
+    return walk.op("Slice", swapped, back, ends, walk.integers(*axes), back)
 
 
 RULES: dict[str, Rule] = {"Conv": _conv}

@@ -26,7 +26,8 @@ def _tile(walk: Walk, node: ir.Node) -> Gradients:
     """The sum over the copies."""
     dy, x, repeats = walk.incoming(node), _source(node), fixed(node, 1)
     assert repeats is not None  # Tile always has its repeats
-    apart, axes = [], []
+    apart: list[int] = []
+    axes: list[int] = []
     for axis, count in enumerate(repeats.tolist()):
         if count > 1:
             axes.append(len(apart))

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
-from whycam_export.autodiff.rules.roles import constant, non_negative
+from whycam_export.autodiff.rules.roles import non_negative
 from whycam_export.autodiff.walk import Rule, Walk
 
 SMALLEST = 1e-30
@@ -135,19 +134,16 @@ def quotient(walk: Walk, arriving: ir.Value, total: ir.Value, like: ir.Value) ->
 
 
 def part(walk: Walk, value: ir.Value, positive: bool) -> ir.Value:
-    """max(value, 0) or min(value, 0)."""
-    array = constant(value)
-    if array is not None:
-        return _like(walk.constant(np.maximum(array, 0) if positive else np.minimum(array, 0)), value)
+    """max(value, 0) or min(value, 0).
+
+    Of weights too it is an operator, so that they stand in the file once; ONNX Runtime computes it when it loads it.
+    """
     zero = walk.constant(0, like=value)
     return _like(walk.op("Relu", value) if positive else walk.op("Min", value, zero), value)
 
 
-def _absolute(walk: Walk, w: ir.Value | None) -> ir.Value | None:
-    array = constant(w)
-    if w is None or array is None:
-        return None if w is None else _like(walk.op("Abs", w), w)
-    return _like(walk.constant(np.abs(array)), w)
+def _absolute(walk: Walk, value: ir.Value | None) -> ir.Value | None:
+    return None if value is None else _like(walk.op("Abs", value), value)
 
 
 def _sum(walk: Walk, parts: list[ir.Value]) -> ir.Value:
