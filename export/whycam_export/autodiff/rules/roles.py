@@ -6,17 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 MOVING = (
-    "Identity",
-    "Tile",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "Slice",
-    "Split",
-    "Gather",
-    "Expand",
+    *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+    *("Slice", "Split", "Gather", "Expand", "Tile"),
 )
 """The operators that only move elements of their first input."""
 

@@ -136,14 +136,14 @@ def quotient(walk: Walk, arriving: ir.Value, total: ir.Value, like: ir.Value) ->
 def part(walk: Walk, value: ir.Value, positive: bool) -> ir.Value:
     """max(value, 0) or min(value, 0).
 
-    Of weights too it is an operator, so that they stand in the file once; ONNX Runtime computes it when it loads it.
+    Of weights too it is written as an operator, so that they stand in the file once; ONNX Runtime computes it at load.
     """
     zero = walk.constant(0, like=value)
     return _like(walk.op("Relu", value) if positive else walk.op("Min", value, zero), value)
 
 
-def _absolute(walk: Walk, value: ir.Value | None) -> ir.Value | None:
-    return None if value is None else _like(walk.op("Abs", value), value)
+def _absolute(walk: Walk, w: ir.Value | None) -> ir.Value | None:
+    return None if w is None else _like(walk.op("Abs", w), w)
 
 
 def _sum(walk: Walk, parts: list[ir.Value]) -> ir.Value:
