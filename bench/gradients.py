@@ -41,6 +41,9 @@ NETWORKS = {  # and the pictures they expect
 }
 BOOKS = ("guided", "excitation", "lrp", "lrp-epsilon", "lrp-z-plus")
 
+PAUSE = 0.05
+"""Seconds between two ways: the worker threads of the last one spin for a while before they sleep."""
+
 screen = Console(stderr=True, highlight=False)
 
 
@@ -195,6 +198,7 @@ def timed(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     seconds = collections.defaultdict(list)
     for _ in range(repeats):
         for name, run in ways.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

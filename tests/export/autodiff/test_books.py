@@ -15,6 +15,8 @@ from onnx import helper
 from tests.export.autodiff.graphs import Array, graph, handed_down, run
 from whycam_export.autodiff import DifferentiationError, differentiate
 from whycam_export.autodiff.rulebooks import BOOKS
+from whycam_export.convert.graph import GraphBuilder, float_input
+from whycam_export.convert.head import read_head
 
 RNG = np.random.default_rng(7)
 SHARING = ["excitation", "lrp", "lrp-z-plus"]
@@ -262,6 +264,44 @@ def test_a_convolution_never_gains_mass(seed: int, stride: int, groups: int, sig
     found = handed_down(model, x, p, "excitation")
     assert found.min() >= 0
     assert found.sum() <= p.sum() * (1 + 1e-4)
+
+
+HEADS: dict[str, list[Any]] = {
+    "GRU": [keras.layers.GRU(6), keras.layers.Dense(3)],
+    "GRU, reset before": [keras.layers.GRU(6, reset_after=False), keras.layers.Dense(3)],
+    "LSTM": [keras.layers.LSTM(6), keras.layers.Dense(24, activation="relu"), keras.layers.Dense(3)],
+    "both directions": [keras.layers.Bidirectional(keras.layers.GRU(4)), keras.layers.Dense(3)],
+    "average over time": [
+        keras.layers.LSTM(4, return_sequences=True),
+        keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Dense(3),
+    ],
+    "single sigmoid": [keras.layers.GRU(6), keras.layers.Dense(1, activation="sigmoid")],
+}
+
+
+@pytest.mark.parametrize("form", HEADS)
+def test_through_a_recurrent_head_the_mass_is_kept(form: str) -> None:
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((5, 7)), *HEADS[form]])
+    head = read_head(model.layers, 5, 7)
+    builder = GraphBuilder()
+    window = x = float_input("x", 5, 7)
+    for stage in head.stages:
+        x = stage.unrolled(builder, x, 5)
+    if head.single_sigmoid:
+        x = builder.op("Concat", builder.op("Neg", x), x, axis=-1)
+    unrolled = builder.build("head", [window], {"y": builder.op("Reshape", x, builder.integers(head.classes))})
+    frames = positive(5, 7)
+    target = np.zeros(head.classes)
+    target[:2] = [-1, 1]
+    excitation = handed_down(unrolled, frames, target, "excitation")
+    assert excitation.min() >= 0
+    assert excitation.sum() == pytest.approx(1, rel=1e-3)
+    contrast = handed_down(unrolled, frames, target, "contrastive-excitation")
+    assert contrast.sum() == pytest.approx(0, abs=1e-3)
+    np.testing.assert_allclose(contrast, -handed_down(unrolled, frames, -target, "contrastive-excitation"), atol=1e-5)
+    assert np.abs(contrast).max() > 1e-3
 
 
 # --- LRP ---

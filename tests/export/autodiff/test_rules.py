@@ -168,6 +168,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, np.ndarr
     "flatten": ([node("Flatten")], IMAGE, {}),
     "transpose": ([node("Transpose", perm=[1, 2, 0, 3])], IMAGE, {}),
     "expand": ([node("Expand", "s")], (3, 1), {"s": ints(2, 3, 5)}),
+    "tile": ([node("Tile", "r")], MATRIX, {"r": ints(2, 3)}),
     "concat with itself": ([helper.make_node("Concat", ["x", "b", "x"], ["y"], axis=1)], MATRIX, {"b": normal(3, 2)}),
     "split, one part used": (
         [helper.make_node("Split", ["x", "s"], ["p", "q"], axis=1), helper.make_node("Exp", ["q"], ["y"])],

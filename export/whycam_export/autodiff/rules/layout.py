@@ -22,6 +22,22 @@ def _expand(walk: Walk, node: ir.Node) -> Gradients:
     return [walk.sum_to(walk.incoming(node), _source(node), node.outputs[0])]
 
 
+def _tile(walk: Walk, node: ir.Node) -> Gradients:
+    """The sum over the copies."""
+    dy, x, repeats = walk.incoming(node), _source(node), fixed(node, 1)
+    assert repeats is not None  # Tile always has its repeats
+    apart: list[int] = []
+    axes: list[int] = []
+    for axis, count in enumerate(repeats.tolist()):
+        if count > 1:
+            axes.append(len(apart))
+            apart.append(count)
+        dim = walk.dims(x)[axis]
+        apart.append(-1 if dim is None else dim)
+    copies = walk.op("Reshape", dy, walk.integers(*apart))
+    return [walk.op("ReduceSum", copies, walk.integers(*axes), keepdims=0) if axes else dy]
+
+
 def _concat(walk: Walk, node: ir.Node) -> Gradients:
     dy, axis = walk.incoming(node), attribute(node, "axis", 0)
     gradients: list[ir.Value | None] = []
@@ -50,6 +66,8 @@ def _slice(walk: Walk, node: ir.Node) -> Gradients:
     steps = np.ones(len(starts), np.int64) if steps is None else steps
     before, after = [0] * rank, [0] * rank
     for start, stop, axis, step in zip(starts, stops, axes, steps, strict=True):
+        if (start, step) == (0, 1) and stop >= 10**9:
+            continue  # all of an axis, which may be a free one
         size = walk.static(x, axis)
         taken = range(size)[slice(int(start), _stop(int(stop), int(step)), int(step))]
         if not taken:
@@ -121,6 +139,7 @@ RULES: dict[str, Rule] = {
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _reshape,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _reshape,
 }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-MOVING = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "Expand")
+MOVING = (
+    *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+    *("Slice", "Split", "Gather", "Expand", "Tile"),
+)
 """The operators that only move elements of their first input."""
 
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Exp", "Abs", "Sqrt", "ReduceL2")

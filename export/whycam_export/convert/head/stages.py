@@ -212,7 +212,7 @@ class TemporalAttention:
     def no_step(self) -> str | None:
         """See Stage."""
         # exp(score - bound) is at least exp(-2 bound), and must not underflow.
-        return f"the scores of layer '{self.name}' span too wide to add up" if self.bound > 40 else None
+        return f"the scores of layer '{self.name}' span too wide to add up" if self.bound > 30 else None
 
     def window(self, graph: GraphBuilder, x: ir.Value) -> ir.Value:
         """See Stage."""
