@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,12 @@ SHAPES = settings(
 KERNELS = st.tuples(st.integers(1, 4), st.integers(1, 4))
 SIZES = st.tuples(st.integers(6, 11), st.integers(6, 11))
 PADDINGS = st.sampled_from(["same", "valid"])
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Each run draws the same weights."""
+    keras.utils.set_random_seed(0)
 
 
 def agrees(shape: tuple[int, ...], call: Callable[[Any], Any], seed: int = 0) -> None:
