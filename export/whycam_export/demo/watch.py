@@ -91,7 +91,8 @@ def watch(bundle: Path, clip: Path, folder: Path, filmed: bool = True) -> Watche
                         others = tuple(detector.explain(method, label, other) for method, other in OTHER_WAYS)
                         reasons.append(Reason(why, decision.scores[label], raised, others))
                     if record is not None:
-                        heat = detector.explain(METHOD, label, versus, frames=[-1]).heatmaps[-1]
+                        newest = detector.explain(METHOD, label, versus, frames=[-1], time="relevance")
+                        heat = newest.heatmaps[-1]
                 alerted = label
             if record is not None:
                 record.add(Frame(frame.image, frame.time), decision, heat)

@@ -10,7 +10,7 @@ import typer
 
 from whycam.commands.options import BundleOption, MethodOption, PrecisionOption, ProviderOption, VersusOption
 from whycam.errors import InputError
-from whycam.explain.default import METHOD
+from whycam.explain.default import METHOD, TIME
 
 
 def score(
@@ -38,6 +38,7 @@ def score(
     from whycam.commands.progress import tracked
     from whycam.detect import load
     from whycam.detect.decision import alerting
+    from whycam.detect.model import check_offered
     from whycam.explain.methods import method_named
     from whycam.explain.target import contrast, target_vector
     from whycam.sources import open_source
@@ -51,6 +52,10 @@ def score(
     manifest = detector.manifest
     for name in manifest.anomalies:
         target_vector(manifest.classes, name, contrast(manifest, name, versus))
+    if output is not None:
+        check_offered(manifest, method_named(method), method)
+    # The film shows no shares of the frames, so the cheapest way to them will do.
+    quick = "relevance" if "relevance" in detector.model.time_methods else TIME
     frames = open_source(video)
     announced = announcement(video)
     tracked_frames = tracked(frames, "scoring", announced.frames)
@@ -73,6 +78,7 @@ def score(
                 if decision.alert:
                     label = alerting(decision.scores, manifest.thresholds)[0]
                     versus_class = contrast(manifest, label, versus)
-                    heatmap = detector.explain(method, label, versus_class, frames=[-1]).heatmaps[-1]
+                    made = detector.explain(method, label, versus_class, frames=[-1], time=quick)
+                    heatmap = made.heatmaps[-1]
             record.add(frame, decision, heatmap)
     print(f"whycam: wrote {', '.join(str(path) for path in record.paths)}", file=sys.stderr)
