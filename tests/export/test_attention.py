@@ -100,6 +100,8 @@ def test_its_weights_explain(exported: tuple[keras.Model, Path]) -> None:
     assert made.heatmaps.shape == (5, 8, 8)
     np.testing.assert_allclose(made.heatmaps.sum(axis=(1, 2)), made.relevance, atol=1e-6)
     assert made.relevance.sum() == pytest.approx(1)
+    few = runner.explain(window, "attention", time="attention", frames=2)
+    np.testing.assert_allclose(few.heatmaps[list(few.explained)], made.heatmaps[list(few.explained)])
     # The other methods go through it: mass is neither made nor lost on the way to the maps.
     excitation = runner.explain(window, "excitation", "fire")
     assert excitation.heatmaps.sum() == pytest.approx(1, abs=1e-3)

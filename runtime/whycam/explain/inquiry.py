@@ -109,10 +109,14 @@ class Inquiry:
         return self._run("maps_excitation", given)["map_excitation"]
 
     @cached_property
-    def attention(self) -> tuple[Array, Array]:
-        """The model's own weights: of the chosen frames' places [n, h, w] and of the window's frames [T]."""
-        places = self._run("maps_attention", {"maps": self.layers[0]})["attention"]
-        return places, self._run("head_attention", {"window": self.features})["attention"]
+    def place_attention(self) -> Array:
+        """[n, h, w], the weights that the model's attention gives the places of each frame."""
+        return self._run("maps_attention", {"maps": self.layers[0]})["attention"]
+
+    @cached_property
+    def frame_attention(self) -> Array:
+        """[T], the weights that the model's attention gives the frames."""
+        return self._run("head_attention", {"window": self.features})["attention"]
 
     @cached_property
     def score(self) -> float:

@@ -71,8 +71,7 @@ def _contrastive_excitation(ask: Inquiry) -> Maps:
 
 def _attention(ask: Inquiry) -> Maps:
     """The model's own weights: those of the places in a frame, times those of the frames (Bahdanau et al. 2015)."""
-    places, frames = ask.attention
-    return places * frames[list(ask.chosen)][:, np.newaxis, np.newaxis]
+    return ask.place_attention * ask.frame_attention[list(ask.chosen)][:, np.newaxis, np.newaxis]
 
 
 _BACK = "the head and the CNN above the CAM layer, once backwards"

@@ -39,7 +39,7 @@ def keep_one(ask: Inquiry) -> Shares:
 
 def attention(ask: Inquiry) -> Shares:
     """The weights that the model's temporal attention gives its frames; of no class."""
-    return shares(ask.attention[1])
+    return shares(ask.frame_attention)
 
 
 def shares(support: Shares) -> Shares:
