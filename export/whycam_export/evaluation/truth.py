@@ -74,7 +74,8 @@ class Truths:
         """
         if clip.with_suffix(".truth.npz").is_file():
             return _beside(clip)
-        name = _key(clip.resolve().relative_to(self.clips.resolve()).as_posix())
+        # Not resolved: a folder may hold links to clips that lie elsewhere.
+        name = _key(clip.absolute().relative_to(self.clips.absolute()).as_posix())
         ranges = self.ranges.get(name)
         if self.masks is not None and (self.masks / name).is_dir():
             masks = _read_masks(self.masks / name, len(times))

@@ -29,6 +29,17 @@ def test_the_truth_beside_a_clip_says_when_and_where(tmp_path: Path) -> None:
     assert masks.any(axis=(1, 2)).tolist() == [False, True]
 
 
+def test_a_folder_may_hold_links_to_clips_that_lie_elsewhere(tmp_path: Path) -> None:
+    clips = write(tmp_path / "clips", SCENE, truth=False)
+    (tmp_path / "links" / "fire").mkdir(parents=True)
+    link = tmp_path / "links" / "fire" / "one.mp4"
+    link.symlink_to(clips / "fire" / "one.mp4")
+    (tmp_path / "links" / "ranges.csv").write_text("path,start,end\nfire/one.mp4,1.2,2.4\n")
+    truth = find_truths(tmp_path / "links").of(link, TIMES)
+    assert truth is not None
+    assert truth.ranges == ((1.2, 2.4),)
+
+
 def test_a_folder_of_masks_stands_in_for_it_and_the_anomaly_lasts_while_they_show_it(tmp_path: Path) -> None:
     clips = write(tmp_path / "clips", SCENE, truth=False)
     masks = SCENE.masks()
