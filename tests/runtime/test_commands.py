@@ -379,3 +379,22 @@ def test_what_would_never_end_is_refused_at_once(arguments: list[str], message: 
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_error_that_native_code_makes_of_ctrl_c_is_told_as_ctrl_c() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from whycam import commands\n"
+        "def native():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise SystemError('a result with an exception set') from None\n"
+        "commands.app = native\n"
+        "commands.app.command = commands.typer.Typer().command\n"
+        "commands.app.add_typer = commands.typer.Typer().add_typer\n"
+        "commands.main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (result.returncode, result.stderr) == (1, "Aborted.\n")

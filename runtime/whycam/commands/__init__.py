@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.metadata import entry_points
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -63,6 +65,7 @@ def main() -> None:
             print(f"whycam: the subcommand '{entry.name}' cannot be loaded ({error})", file=sys.stderr)
             continue
         app.command(entry.name)(command)
+    interrupted = _note_interrupts()
     try:
         app()
     except ConfigError as error:
@@ -76,3 +79,23 @@ def main() -> None:
         # The reader of our output has gone, as in `whycam score ... | head`: nobody is left to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception:
+        # Native code that Ctrl-C falls into (TensorFlow's, above all) may turn it into an error of its own.
+        if interrupted:
+            print("Aborted.", file=sys.stderr)
+            sys.exit(1)
+        raise
+
+
+def _note_interrupts() -> list[int]:
+    """Let Ctrl-C interrupt as it does, and be noted in the list that is returned."""
+    noted: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    # Where it is ignored, as a shell starts what runs in the background, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return noted
