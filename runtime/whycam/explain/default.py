@@ -2,5 +2,5 @@
 
 METHOD = "grad-cam++"
 """Where."""
-TIME = "leave-one-out"
+TIME = "keep-one"
 """When."""

@@ -77,6 +77,8 @@ def _attention(ask: Inquiry) -> Maps:
 _BACK = "the head and the CNN above the CAM layer, once backwards"
 _CNN = "the head once, the whole CNN forwards and backwards"
 _CAMS: dict[str, Any] = {"cost": _BACK, "needs": ("head_vjp", "maps_vjp")}
+_OF_THE_CNN = "It hardly changes with the head's weights: it shows what the CNN sees rather than what it was taken for."
+_NO_BETTER = "On drawn scenes, blurring what it shows moved the score no more than blurring at random."
 _CACHED: dict[str, Any] = {"cost": "next to nothing: the maps are in the window", "of_class": False}
 
 METHODS: dict[str, Method] = {
@@ -144,6 +146,7 @@ METHODS: dict[str, Method] = {
         paper="Shrikumar et al. 2017",
         needs=("head_vjp", "pixels_vjp"),
         family="pixels",
+        caution=_NO_BETTER,
         heatmaps=pixels.gradient_x_input,
     ),
     "smoothgrad": Method(
@@ -160,6 +163,7 @@ METHODS: dict[str, Method] = {
         paper="Sundararajan et al. 2017",
         needs=("head_vjp", "pixels_vjp"),
         family="pixels",
+        caution=_NO_BETTER,
         heatmaps=pixels.integrated_gradients,
     ),
     "guided-backprop": Method(
@@ -167,6 +171,7 @@ METHODS: dict[str, Method] = {
         cost=_CNN,
         paper="Springenberg et al. 2015",
         needs=("head_vjp", "pixels_guided"),
+        caution=_OF_THE_CNN,
         family="pixels",
         heatmaps=pixels.guided_backprop,
     ),
@@ -184,6 +189,7 @@ METHODS: dict[str, Method] = {
         paper="Zhang et al. 2016; Bargal et al. 2018",
         needs=("head_excitation", "maps_excitation"),
         family="recurrent",
+        caution=_OF_THE_CNN,
         heatmaps=_excitation,
     ),
     "contrastive-excitation": Method(
@@ -208,6 +214,7 @@ METHODS: dict[str, Method] = {
         paper="Petsiuk et al. 2018",
         needs=("head", "upper"),
         family="perturbation",
+        caution="On drawn scenes it pointed no better than the middle of the frame.",
         heatmaps=perturbation.rise,
     ),
 }
