@@ -31,7 +31,7 @@ def test_the_demo_is_right_and_says_so(demo: tuple[Path, subprocess.CompletedPro
     assert run.returncode == 0, run.stderr
     figures = json.loads((folder / "figures.json").read_text())
     assert figures["window_accuracy"] >= 0.95
-    assert figures["peak_on_anomaly"] >= 0.6
+    assert figures["peak_on_anomaly"] >= 0.9
     assert figures["peak_on_anomaly"] > 3 * figures["peak_on_anomaly_by_chance"]
     printed = [float(x) for x in re.findall(r"^(?:window accuracy|peaks on the anomaly) +(\S+)", run.stdout, re.M)]
     assert printed == pytest.approx([figures["window_accuracy"], figures["peak_on_anomaly"]], abs=6e-4)

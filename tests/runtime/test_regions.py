@@ -81,7 +81,7 @@ def test_boxes_lie_in_the_frame_and_hold_the_peak(heatmap: np.ndarray, width: in
         assert region.x + region.width <= width
         assert region.y + region.height <= height
         assert all(0 <= x < width and 0 <= y < height for x, y in region.contour)
-        assert len(region.contour) <= 32
+        assert 1 <= len(region.contour) <= 32
     assert [region.share for region in found] == sorted((region.share for region in found), reverse=True)
     assert sum(region.share for region in found) <= 1 + 1e-3
     if found:

@@ -25,7 +25,7 @@ from whycam_export.demo.scenes import NORMAL
 from whycam_export.evaluation.space import hits
 
 ACCURACY_REQUIRED = 0.95
-POINTING_REQUIRED = 0.6
+POINTING_REQUIRED = 0.9
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ def _contour(
     # Fine enough to follow, whatever the frame's size.
     size = (min(width, _FINE * columns), min(height, _FINE * rows))
     fine = cv2.resize(own, size, interpolation=cv2.INTER_LINEAR)
-    lines, _ = cv2.findContours((fine >= _FLOOR).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not lines:
-        return []
+    # Between its neighbours' noughts a single cell may stay below the floor.
+    level = min(_FLOOR, 0.9 * float(fine.max()))
+    lines, _ = cv2.findContours((fine >= level).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outline = max(lines, key=cv2.contourArea)
     tolerance = 0.5
     while len(outline) > _MOST_POINTS:

@@ -121,7 +121,7 @@ def test_the_figures_are_those_of_the_decisions(report: Report) -> None:
 def test_what_falls_short_is_named(tmp_path: Path) -> None:
     report = measure([watched(tmp_path, "b", "fire", 1.0, points=False)], bundle(tmp_path), [])
 
-    assert report.shortfalls() == ["peaks on the anomaly 0.000 is below 0.6"]
+    assert report.shortfalls() == ["peaks on the anomaly 0.000 is below 0.9"]
 
 
 def test_nothing_measured_falls_short(tmp_path: Path) -> None:
