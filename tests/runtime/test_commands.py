@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -395,6 +396,14 @@ def test_an_error_that_native_code_makes_of_ctrl_c_is_told_as_ctrl_c() -> None:
         "commands.app.add_typer = commands.typer.Typer().add_typer\n"
         "commands.main()\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
     assert (result.returncode, result.stderr) == (1, "Aborted.\n")
