@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # TensorFlow reads it at import; its banners would bury a failure's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# No test asserts on time: machines are busy.
+settings.register_profile("whycam", deadline=None)
+settings.load_profile("whycam")
 
 
 @pytest.fixture(scope="session")

@@ -81,9 +81,9 @@ def train(
     """
     from rich.console import Console
 
+    from whycam.clips import read_clips
     from whycam_export.errors import TrainingError
     from whycam_export.quiet_tensorflow import import_tensorflow
-    from whycam_export.training.clips import read_clips
     from whycam_export.training.outputs import check_output
 
     # The commonest mistakes are answered at once; TensorFlow takes seconds to load.

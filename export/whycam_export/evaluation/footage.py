@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from whycam.bundle import Manifest
 from whycam.detect.resize import resize
-from whycam.detect.sampling import COLD, Resampler
-from whycam.sources import open_source
+from whycam.detect.sampling import Resampler, sampled
+from whycam.sources import Frame, open_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,20 +35,20 @@ def read_footage(path: Path, manifest: Manifest) -> Footage:
     Raises SourceError where the file is no video that can be decoded.
     """
     window, size = manifest.window, manifest.input
-    resampler = Resampler(window.frame_interval, window.max_gap)
-    parts: list[list[tuple[NDArray[np.uint8], float]]] = [[]]
     every: list[float] = []
-    for frame in open_source(path):
-        every.append(frame.time)
-        slots = resampler.push(frame.time)
-        if slots == 0:
-            continue
-        if slots == COLD:
+    parts: list[list[tuple[NDArray[np.uint8], float]]] = []
+    for frame, begins in sampled(_noted(open_source(path), every), Resampler(window.frame_interval, window.max_gap)):
+        if begins:
             parts.append([])
         part = parts[-1]
-        if part:
-            part.extend([part[-1]] * (slots - 1))
-        part.append((resize(frame.image, size.height, size.width), frame.time))
+        held = part and part[-1][1] == frame.time
+        part.append(part[-1] if held else (resize(frame.image, size.height, size.width), frame.time))
     longest = max(parts, key=len)
     longest += [longest[-1]] * (window.frames - len(longest))
     return Footage(np.stack([image for image, _ in longest]), np.array([time for _, time in longest]), np.array(every))
+
+
+def _noted(frames: Iterable[Frame], times: list[float]) -> Iterator[Frame]:
+    for frame in frames:
+        times.append(frame.time)
+        yield frame

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from whycam.clips import Clip, read_clips
 from whycam.errors import InputError, SourceError
 from whycam_export.evaluation.cases import Case, choose_cases
 from whycam_export.evaluation.footage import read_footage
 from whycam_export.evaluation.network import Network
 from whycam_export.evaluation.truth import find_truths
-from whycam_export.training.clips import Clip, read_clips
 
 Progress = Callable[[str, int, int], None]
 """Hears what is done, how many steps of it, and of how many."""

@@ -12,7 +12,6 @@ It is read from the first of these that is there:
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from whycam.clips import RANGES, Ranges, key_of, read_ranges
 from whycam.errors import InputError, SourceError
 from whycam_export.demo.footage import read_truth
-from whycam_export.training.clips import VIDEO_SUFFIXES
-
-RANGES = "ranges.csv"
-_COLUMNS = ("path", "start", "end")
-
-Ranges = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +69,7 @@ class Truths:
         if clip.with_suffix(".truth.npz").is_file():
             return _beside(clip)
         # Not resolved: a folder may hold links to clips that lie elsewhere.
-        name = _key(clip.absolute().relative_to(self.clips.absolute()).as_posix())
+        name = key_of(clip.absolute().relative_to(self.clips.absolute()).as_posix())
         ranges = self.ranges.get(name)
         if self.masks is not None and (self.masks / name).is_dir():
             masks = _read_masks(self.masks / name, len(times))
@@ -93,28 +87,6 @@ def find_truths(clips: Path, masks: Path | None = None) -> Truths:
     places = [folder / RANGES for folder in (masks, clips) if folder is not None]
     table = next((place for place in places if place.is_file()), None)
     return Truths(clips, masks, {} if table is None else read_ranges(table))
-
-
-def read_ranges(table: Path) -> dict[str, Ranges]:
-    """The ranges of each clip in the CSV file `table`, by path without suffix; raises InputError, naming the line."""
-    found: dict[str, Ranges] = {}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(
-                    f"{table}: no column {', '.join(missing)}; its first line must be {','.join(_COLUMNS)}"
-                )
-            for row in reader:
-                where = f"{table}, line {reader.line_num}"
-                name = _key((row["path"] or "").strip())
-                found[name] = (*found.get(name, ()), (_seconds(where, row["start"]), _seconds(where, row["end"])))
-                if found[name][-1][0] >= found[name][-1][1]:
-                    raise InputError(f"{where}: the range ends before it starts; give start and end in seconds")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: cannot be read as CSV in UTF-8 ({error})") from error
-    return found
 
 
 def _beside(clip: Path) -> Truth:
@@ -150,18 +122,3 @@ def _ranges_of(masks: NDArray[np.bool_], times: NDArray[np.float64]) -> Ranges:
     starts, ends = np.flatnonzero(shown[1:] & ~shown[:-1]), np.flatnonzero(~shown[1:] & shown[:-1])
     until = np.append(times, math.inf)
     return tuple((float(times[start]), float(until[end])) for start, end in zip(starts, ends, strict=True))
-
-
-def _key(path: str) -> str:
-    # Only a video's suffix: names may hold full stops of their own.
-    return Path(path).with_suffix("").as_posix() if Path(path).suffix.lower() in VIDEO_SUFFIXES else path
-
-
-def _seconds(where: str, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{where}: '{text}' is not a time in seconds")
-    return value

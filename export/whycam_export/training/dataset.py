@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
+from whycam.clips import Clip, Split
 from whycam.errors import SourceError
 from whycam_export.errors import TrainingError
-from whycam_export.training.clips import Clip, Split
 from whycam_export.training.feature_cache import Features
 from whycam_export.training.features import Example, FeatureReader
 from whycam_export.training.options import Options

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whycam.bundle import file_entry
+from whycam.clips import Clip
 from whycam.errors import SourceError
 from whycam_export.training.augmentation import augmented
-from whycam_export.training.clips import Clip
 from whycam_export.training.feature_cache import FeatureCache, Features
 from whycam_export.training.network import preprocess
 from whycam_export.training.windows import Sampling, read_windows

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whycam_export.training.clips import Clip
+from whycam.clips import Clip
 from whycam_export.training.features import Example
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
-from whycam_export.training.clips import Split
+from whycam.clips import Split
 from whycam_export.training.dataset import Dataset
 from whycam_export.training.metrics import ClipScores, summary
 from whycam_export.training.options import Options

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from whycam_export.training.clips import SPLITS
+from whycam.clips import SPLITS
 from whycam_export.training.run import Trained
 
 

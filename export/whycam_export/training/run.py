@@ -9,9 +9,10 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from whycam.clips import read_clips
 from whycam_export.training import outputs
 from whycam_export.training.backbone_weights import load_backbone_weights
-from whycam_export.training.clips import find_normal, order_classes, read_clips
+from whycam_export.training.classes import find_normal, order_classes
 from whycam_export.training.dataset import describe, read_dataset
 from whycam_export.training.feature_cache import FeatureCache, default_cache
 from whycam_export.training.features import FeatureReader, FineTune, FrozenBackbone

@@ -6,8 +6,8 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from whycam.clips import SPLITS, Clip, Split
 from whycam_export.errors import TrainingError
-from whycam_export.training.clips import SPLITS, Clip, Split
 
 _TRIALS = 200
 

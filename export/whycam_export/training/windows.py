@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whycam.detect.resize import resize
-from whycam.detect.sampling import COLD, Resampler, longest_gap
-from whycam.sources import open_source
+from whycam.detect.sampling import Resampler, longest_gap, sampled
+from whycam.sources import Frame, open_source
 
 Frames = npt.NDArray[np.uint8]
 
@@ -71,16 +71,12 @@ def read_windows(path: Path, sampling: Sampling) -> ClipWindows:
 def _sample(path: Path, sampling: Sampling) -> list[list[Frames]]:
     """The clip's frames on the regular grid, in runs without gaps."""
     resampler = Resampler(sampling.frame_interval, sampling.max_gap)
-    runs: list[list[Frames]] = [[]]
-    for frame in open_source(path):
-        slots = resampler.push(frame.time)
-        if slots == 0:
-            continue
-        image = resize(frame.image, *sampling.size)
-        if slots == COLD:
-            runs.append([image])
-        else:
-            run = runs[-1]
-            run.extend([run[-1]] * (slots - 1) if run else [])
-            run.append(image)
+    runs: list[list[Frames]] = []
+    held: tuple[Frame, Frames] | None = None
+    for frame, begins in sampled(open_source(path), resampler):
+        if begins:
+            runs.append([])
+        if held is None or held[0] is not frame:
+            held = frame, resize(frame.image, *sampling.size)
+        runs[-1].append(held[1])
     return runs

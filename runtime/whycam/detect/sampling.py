@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 from whycam.errors import InputError
+from whycam.sources.frame import Frame
 
 COLD = -1
 """The answer of `Resampler.push` to a gap: the window starts anew with this frame."""
@@ -77,3 +79,21 @@ class Resampler:
         self._anchor = time
         self._slots = 1
         return answer
+
+
+def sampled(frames: Iterable[Frame], resampler: Resampler) -> Iterator[tuple[Frame, bool]]:
+    """The frame of each slot of the grid of `resampler`, and whether it begins a run: the first, or after a gap.
+
+    A frame that is held for several slots comes as often.
+    """
+    held: Frame | None = None
+    for frame in frames:
+        slots = resampler.push(frame.time)
+        if slots == 0:
+            continue
+        if held is not None:
+            for _ in range(slots - 1):
+                yield held, False
+        begins = held is None or slots == COLD
+        held = frame
+        yield frame, begins

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import whycam
+from whycam.clips import read_clips
 from whycam_export.demo.footage import Shoot, film, plan, read_truth, write_clip, write_manifest
 from whycam_export.demo.scenes import CLASSES, NORMAL, make_scene, render
-from whycam_export.training.clips import read_clips
 
 
 def test_a_clip_is_read_back_with_its_time_stamps_and_its_pictures(tmp_path) -> None:

@@ -15,9 +15,9 @@ from tests.export.evaluation.fire_clips import GREEN, Scene, write
 from tests.runtime import tiny_bundle
 from whycam.errors import InputError, WhycamError
 from whycam_export.commands.evaluate import evaluate as command
+from whycam_export.errors import TrainingError
 from whycam_export.evaluation import Options, evaluate
 from whycam_export.evaluation.result import Evaluation, Row
-from whycam_export.training.clips import TrainingError
 
 FIRE = Scene("fire, top right", quarter=1)
 FIGHT = Scene("fight, bottom left", "fight", GREEN, quarter=2)

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from whycam.clips import Clip
 from whycam_export.errors import TrainingError
-from whycam_export.training.clips import Clip
 from whycam_export.training.features import Example
 from whycam_export.training.fit import Recipe, class_weights, fit, predict
 

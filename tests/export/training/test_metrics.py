@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whycam_export.training.clips import Clip
+from whycam.clips import Clip
 from whycam_export.training.features import Example
 from whycam_export.training.metrics import ClipScores, summary
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from whycam.clips import Clip
 from whycam_export.errors import TrainingError
-from whycam_export.training.clips import Clip
 from whycam_export.training.split import shared_sources, split_clips
 
 CLASSES = ("fight", "normal")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whycam_export.training.clips import Clip
+from whycam.clips import Clip
 from whycam_export.training.features import Example, FrozenBackbone, batch_input
 from whycam_export.training.fit import predict
 from whycam_export.training.network import Architecture, paper_network, preprocess

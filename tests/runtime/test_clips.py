@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from whycam.errors import WhycamError
-from whycam_export.errors import TrainingError
-from whycam_export.training.clips import Clip, find_normal, order_classes, read_clips
+from whycam.clips import Clip, read_clips
+from whycam.errors import InputError
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_a_manifest_written_by_a_spreadsheet_is_read(folder: Path) -> None:
 def test_a_wrong_manifest_is_refused_with_its_place(folder: Path, text: str, said: str) -> None:
     manifest(folder, text)
 
-    with pytest.raises(TrainingError) as error:
+    with pytest.raises(InputError) as error:
         read_clips(folder)
 
     assert said in str(error.value)
@@ -84,19 +83,19 @@ def test_a_wrong_manifest_is_refused_with_its_place(folder: Path, text: str, sai
 def test_a_manifest_that_is_no_text_is_refused(folder: Path) -> None:
     (folder / "manifest.csv").write_bytes(b"\xff\xfe\x00path")
 
-    with pytest.raises(TrainingError, match="cannot be read as CSV in UTF-8"):
+    with pytest.raises(InputError, match="cannot be read as CSV in UTF-8"):
         read_clips(folder)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         read_clips(tmp_path / "nowhere")
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fight").mkdir()
 
-    with pytest.raises(TrainingError, match="no clips found"):
+    with pytest.raises(InputError, match="no clips found"):
         read_clips(tmp_path)
 
 
@@ -104,48 +103,5 @@ def test_one_class_is_not_enough(tmp_path: Path) -> None:
     (tmp_path / "fight").mkdir()
     (tmp_path / "fight" / "a.mp4").write_bytes(b"x")
 
-    with pytest.raises(TrainingError, match="two classes or more"):
+    with pytest.raises(InputError, match="two classes or more"):
         read_clips(tmp_path)
-
-
-def test_training_errors_are_whycams_own() -> None:
-    assert issubclass(TrainingError, WhycamError)
-
-
-def test_classes_are_in_the_order_asked_for(folder: Path) -> None:
-    clips = read_clips(folder)
-
-    assert order_classes(clips) == ("fight", "normal")
-    assert order_classes(clips, ["normal", "fight"]) == ("normal", "fight")
-
-
-@pytest.mark.parametrize("wanted", [["fight"], ["fight", "normal", "fire"], ["fight", "fight", "normal"]])
-def test_an_order_that_is_not_of_the_classes_is_refused(folder: Path, wanted: list[str]) -> None:
-    with pytest.raises(TrainingError, match="--classes"):
-        order_classes(read_clips(folder), wanted)
-
-
-@pytest.mark.parametrize(
-    ("classes", "normal"),
-    [
-        (("fight", "noFight"), "noFight"),
-        (("fight", "no_fight"), "no_fight"),
-        (("fight", "fire", "Normal", "shooting"), "Normal"),
-        (("NonViolence", "Violence"), "NonViolence"),
-    ],
-)
-def test_the_normal_class_is_known_by_its_name(classes: tuple[str, ...], normal: str) -> None:
-    assert find_normal(classes) == normal
-
-
-@pytest.mark.parametrize("classes", [("fight", "walk"), ("normal", "noFight", "fight")])
-def test_a_normal_class_that_cannot_be_told_must_be_named(classes: tuple[str, ...]) -> None:
-    with pytest.raises(TrainingError, match="--normal NAME"):
-        find_normal(classes)
-
-    assert find_normal(classes, "fight") == "fight"
-
-
-def test_a_normal_class_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(TrainingError, match="--normal calm: not a class; the classes are fight, normal"):
-        find_normal(("fight", "normal"), "calm")
