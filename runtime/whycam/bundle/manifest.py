@@ -81,6 +81,31 @@ class Parity(Part):
     step: float | None = Field(default=None, description="largest absolute difference of scores, step against head")
 
 
+class Calibrated(Part):
+    """How a precision was made and what it cost, measured against fp32 on footage that it was not made from."""
+
+    images: int = Field(ge=0, description="images that the ranges of its numbers were taken from")
+    method: str | None = Field(default=None, description="how: minmax, entropy or percentile; none for fp16")
+    higher: tuple[str, ...] = Field(default=(), description="layers left in higher precision")
+    windows: int = Field(ge=0, description="windows compared")
+    score_drift: float = Field(description="95th percentile of the largest change of a window's scores")
+    score_drift_max: float = Field(description="the largest of them")
+    agreement: float = Field(description="share of windows with the same label")
+    flipped: int = Field(ge=0, description="windows that alert in one of the two only")
+    heatmap_correlation: float | None = Field(default=None, description="median over frames of heat maps' correlation")
+    heatmap_peak: float | None = Field(
+        default=None, description="share of frames whose hottest point lies in the hottest tenth of fp32's map"
+    )
+    golden: str = Field(description="the file of what it gives for the golden window, on the machine that made it")
+
+
+class AlertRule(Part):
+    """When a class's episode goes on, and how long its score must hold before it is raised."""
+
+    clear: Fraction = Field(description="score below which an episode ends")
+    minimum_seconds: float = Field(ge=0, description="how long the threshold must be held before an alert is raised")
+
+
 class Manifest(Part):
     """All that a device must know of a model."""
 
@@ -95,7 +120,15 @@ class Manifest(Part):
     cams: tuple[CamLayer, ...] = Field(min_length=1, description="the layers that explain, in the order of the network")
     step: Step
     thresholds: dict[str, Fraction] = Field(description="score at which an anomalous class raises an alert")
+    alert_rules: dict[str, AlertRule] = Field(
+        default={}, description="anomalous class -> the rest of its rules, where calibration has set them"
+    )
+    temperature: float = Field(
+        default=1.0, gt=0, description="scores are the softmax of the logits divided by it (Guo et al. 2017)"
+    )
     precisions: dict[str, str] = Field(description="precision -> file of the feature extractor; `fp32` is always there")
+    calibrated: dict[str, Calibrated] = Field(default={}, description="precision -> how it was made and what it cost")
+    drift: str | None = Field(default=None, description="the file of what features and scores usually are")
     parity: Parity
     provenance: dict[str, Any] = Field(description="where the model comes from: files, versions, options, time")
     files: dict[str, FileEntry]
@@ -113,6 +146,17 @@ class Manifest(Part):
             raise ValueError("thresholds must name each class but the normal one")
         if "fp32" not in self.precisions:
             raise ValueError("precisions lack fp32")
+        strangers = sorted(set(self.alert_rules) - set(anomalous))
+        if strangers:
+            raise ValueError(f"alert_rules name classes that are not anomalous: {', '.join(strangers)}")
+        strangers = sorted(set(self.calibrated) - set(self.precisions))
+        if strangers:
+            raise ValueError(f"calibrated names precisions that are not there: {', '.join(strangers)}")
+        named = [self.drift] if self.drift is not None else []
+        named += [each.golden for each in self.calibrated.values()]
+        missing = sorted(set(named) - set(self.files))
+        if missing:
+            raise ValueError(f"files lack {', '.join(missing)}")
         missing = sorted(set(self.precisions.values()) - set(self.files))
         if missing:
             raise ValueError(f"precisions name files that are not in the bundle: {', '.join(missing)}")

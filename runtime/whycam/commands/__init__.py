@@ -64,7 +64,10 @@ def main() -> None:
             # A broken addition must not take the device's own commands with it.
             print(f"whycam: the subcommand '{entry.name}' cannot be loaded ({error})", file=sys.stderr)
             continue
-        app.command(entry.name)(command)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
+        else:
+            app.command(entry.name)(command)
     interrupted = _note_interrupts()
     try:
         app()

@@ -1,0 +1,12 @@
+"""`whycam calibrate`: what works on a bundle with real footage."""
+
+from __future__ import annotations
+
+import typer
+
+from whycam_calibration.commands.report import report
+
+app = typer.Typer(
+    help="Make a bundle fast, set its thresholds from real footage, and prove what that cost.", no_args_is_help=True
+)
+app.command()(report)
