@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from whycam.clips import Clip, read_clips
+from whycam.clips import Clip, find_videos, read_clips
 from whycam.errors import InputError
 
 
@@ -105,3 +105,14 @@ def test_one_class_is_not_enough(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="two classes or more"):
         read_clips(tmp_path)
+
+
+def test_videos_are_found_in_a_folder_and_in_those_in_it(folder: Path) -> None:
+    assert [path.name for path in find_videos(folder)] == ["a.mp4", "b.MP4", "c.avi", "d.mkv"]
+
+
+def test_a_folder_in_which_no_video_is_found_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no videos found"):
+        find_videos(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        find_videos(tmp_path / "nowhere")

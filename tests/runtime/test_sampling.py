@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from whycam import InputError
-from whycam.detect.sampling import COLD, EARLY, Resampler
+from whycam.detect.sampling import COLD, EARLY, Resampler, sampled
+from whycam.sources import Frame
 
 rates = st.floats(min_value=1, max_value=120)
 intervals = st.floats(min_value=0.02, max_value=2)
@@ -104,3 +106,13 @@ def test_asking_whether_a_frame_is_due_says_what_pushing_does(fps: float) -> Non
         due = resampler.is_due(time)
         assert due == resampler.is_due(time)
         assert due == (resampler.push(time) != 0)
+
+
+def test_the_grid_holds_a_frame_for_each_slot_and_tells_where_a_run_begins() -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    frames = [Frame(picture, time) for time in (0.0, 0.04, 0.1, 0.4, 2.0, 2.1)]
+
+    found = [(frame.time, begins) for frame, begins in sampled(frames, Resampler(0.1, 0.5))]
+
+    held = [(0.1, False), (0.1, False), (0.4, False)]
+    assert found == [(0.0, True), (0.1, False), *held, (2.0, True), (2.1, False)]

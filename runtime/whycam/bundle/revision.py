@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from whycam.bundle.manifest import Manifest
-from whycam.bundle.store import Bundle, file_entry, write_manifest
+from whycam.bundle.store import Bundle, file_entry, write_manifest, write_to_disk
 from whycam.errors import BundleError
 
 
@@ -18,15 +16,17 @@ def revise(bundle: Bundle, files: Mapping[str, bytes], *, drop: Collection[str] 
     While a file is replaced that was there before, the manifest does not name it: a service that starts then, or after
     the power was cut, finds a bundle without that precision or without that drift file, never a damaged one.
 
-    Raises BundleError where the bundle cannot be written to, and ValueError where the changed manifest would
-    contradict itself; nothing is changed then.
+    Raises BundleError where the bundle has been changed since it was opened, or cannot be written to, and ValueError
+    where the changed manifest would contradict itself; nothing is changed then.
     """
     before = bundle.manifest
+    if Bundle.open(bundle.path).manifest != before:
+        raise BundleError(f"{bundle.path}: was changed by something else meanwhile; run this again")
     drafts = {name: bundle.path / f"{name}.part" for name in files}
     try:
         try:
             for name, draft in drafts.items():
-                _write(draft, files[name])
+                write_to_disk(draft, files[name])
             entries = {name: entry for name, entry in before.files.items() if name not in drop}
             entries |= {name: file_entry(draft) for name, draft in drafts.items()}
             after = Manifest.model_validate({**dict(before), **changes, "files": entries})
@@ -59,10 +59,3 @@ def _without(manifest: Manifest, names: Collection[str]) -> Manifest:
             "files": {name: entry for name, entry in manifest.files.items() if name not in names},
         }
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -69,8 +69,16 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write `manifest` into the bundle at `directory`, whole or not at all."""
     text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=2) + "\n"
     draft = directory / f"{MANIFEST}.part"
-    draft.write_text(text, encoding="utf-8")
+    write_to_disk(draft, text.encode())
     draft.replace(directory / MANIFEST)
+
+
+def write_to_disk(path: Path, content: bytes) -> None:
+    """Write the file at `path`; it is on the disk then, so that a rename that follows outlives a power cut."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _parse(path: Path, text: str) -> Manifest:
