@@ -73,12 +73,20 @@ def main() -> None:
 
 def read_options(what: str, output: str, count: str) -> argparse.Namespace:
     """The options of a comparison that times `count`, such as decisions."""
+    return parsed(option_parser(what, output, count), count)
+
+
+def option_parser(what: str, output: str, count: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--model", type=Path, help="a .keras model that `whycam train` wrote")
     parser.add_argument("--bundle", type=Path, help="the bundle exported from it")
     parser.add_argument(f"--{count}", type=int, default=20, help=f"{count} to time in each way (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="draws the frames, and the weights where none are given")
     parser.add_argument("-o", "--output", type=Path, default=Path(output), help="where the figures go")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser, count: str) -> argparse.Namespace:
     options = parser.parse_args()
     if (options.model is None) != (options.bundle is None):
         parser.error("--model and --bundle go together")
@@ -87,8 +95,8 @@ def read_options(what: str, output: str, count: str) -> argparse.Namespace:
     return options
 
 
-def build_paper_network(folder: Path, seed: int) -> tuple[Path, Path]:
-    """The paper's network with random weights, and its bundle."""
+def build_paper_network(folder: Path, seed: int, *more: str) -> tuple[Path, Path]:
+    """The paper's network with random weights, and its bundle, exported with `more` options."""
     import keras
 
     from whycam_export.training.network import paper_network
@@ -100,7 +108,7 @@ def build_paper_network(folder: Path, seed: int) -> tuple[Path, Path]:
     described = ["--classes", ",".join(CLASSES), "--normal", "normal", "--frame-interval", "0.1"]
     whycam = Path(sys.executable).with_name("whycam")
     subprocess.run(
-        [whycam, "export", model, "-o", bundle, "--preprocess", "caffe", *described],
+        [whycam, "export", model, "-o", bundle, "--preprocess", "caffe", *described, *more],
         check=True,
         stdout=subprocess.DEVNULL,
     )
