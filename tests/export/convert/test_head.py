@@ -24,10 +24,21 @@ HEADS: dict[str, Callable[[], list[keras.Layer]]] = {
         layers.GRU(6, activation="relu", recurrent_activation="hard_sigmoid"),
         layers.Dense(2, activation="softmax"),
     ],
+    "GRU, activations that no native node has": lambda: [
+        layers.GRU(6, activation="gelu", recurrent_activation="softmax"),
+        layers.Dense(2, activation="softmax"),
+    ],
+    "GRU, read backwards": lambda: [layers.GRU(6, go_backwards=True), layers.Dense(3, activation="softmax")],
     "LSTM": lambda: [layers.LSTM(6), layers.Dense(3, activation="softmax")],
     "LSTM, other activations": lambda: [
         layers.LSTM(6, activation="softsign", recurrent_activation="hard_sigmoid"),
         layers.Dense(2),
+    ],
+    "LSTM, read backwards, over a sequence": lambda: [
+        layers.LSTM(6, return_sequences=True, go_backwards=True),
+        layers.GRU(4, return_sequences=True, go_backwards=True),
+        layers.LSTM(5),
+        layers.Dense(3, activation="softmax"),
     ],
     "stacked": lambda: [
         layers.Dropout(0.5),
@@ -60,6 +71,11 @@ HEADS: dict[str, Callable[[], list[keras.Layer]]] = {
     "bidirectional LSTM, summed, over a sequence": lambda: [
         layers.Bidirectional(layers.LSTM(6, return_sequences=True), merge_mode="sum"),
         layers.Bidirectional(layers.GRU(4, reset_after=False), merge_mode="ave"),
+        layers.Dense(3, activation="softmax"),
+    ],
+    "bidirectional LSTM, other activations": lambda: [
+        layers.Bidirectional(layers.LSTM(6, activation="silu", return_sequences=True), merge_mode="mul"),
+        layers.Flatten(),
         layers.Dense(3, activation="softmax"),
     ],
     "single sigmoid": lambda: [layers.GRU(6), layers.Dense(1, activation="sigmoid")],
@@ -130,7 +146,7 @@ def test_gradient_graph_agrees_with_gradient_tape(form: str) -> None:
 @pytest.mark.parametrize("form", HEADS)
 def test_step_graph_agrees_with_the_window_at_every_frame(form: str) -> None:
     head = read_head(built(HEADS[form]).layers, T, F)
-    if "bidirectional" in form or "flattened" in form:
+    if any(word in form for word in ("bidirectional", "backwards", "flattened")):
         assert head.no_step is not None
         return
     model, tensors = step_graph(head)
@@ -170,7 +186,14 @@ REFUSED: dict[str, tuple[Callable[[], list[keras.Layer]], str]] = {
     "several sigmoids": (lambda: [layers.GRU(3), layers.Dense(2, activation="sigmoid", name="out")], "layer 'out'"),
     "a sequence at the end": (lambda: [layers.GRU(3, return_sequences=True, name="seq")], "layer 'seq'"),
     "stateful": (lambda: [layers.GRU(3, stateful=True, name="kept"), layers.Dense(2)], "layer 'kept': stateful"),
-    "backwards alone": (lambda: [layers.GRU(3, go_backwards=True, name="back"), layers.Dense(2)], "layer 'back'"),
+    "directions of two kinds": (
+        lambda: [
+            layers.Bidirectional(layers.GRU(3), backward_layer=layers.LSTM(3, go_backwards=True), name="both"),
+            layers.Dense(2),
+        ],
+        "layer 'both': its two directions are not of one kind",
+    ),
+    "a mask": (lambda: [layers.Masking(0.0, name="mask"), layers.GRU(3), layers.Dense(2)], "layer 'mask' (Masking)"),
     "an activation of one's own": (
         lambda: [layers.GRU(3, activation=tf.math.sin, name="odd"), layers.Dense(2)],
         "layer 'odd': activation sin",
