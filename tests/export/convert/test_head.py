@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import layers
 
 from whycam_export.convert.head import gradient_graph, read_head, step_graph, window_graph
+from whycam_export.convert.head.activations import ACTIVATIONS
 from whycam_export.errors import ModelError
 
 T, F = 5, 7
@@ -128,7 +129,16 @@ def test_window_graph_agrees_with_keras(form: str) -> None:
 
 @pytest.mark.parametrize("form", HEADS)
 def test_gradient_graph_agrees_with_gradient_tape(form: str) -> None:
-    model, x = built(HEADS[form]), windows(1)
+    gradient_agrees(built(HEADS[form]))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_gradient_through_each_activation_agrees_with_gradient_tape(name: str) -> None:
+    gradient_agrees(built(lambda: [layers.GRU(6), layers.Dense(4, activation=name), layers.Dense(3)]))
+
+
+def gradient_agrees(model: keras.Sequential) -> None:
+    x = windows(1)
     run = session(gradient_graph(read_head(model.layers, T, F)))
     target = np.zeros(run.get_inputs()[1].shape, np.float32)
     target[1], target[0] = 1.0, -0.5
