@@ -171,6 +171,23 @@ def test_step_graph_agrees_with_the_window_at_every_frame(form: str) -> None:
             np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def test_layers_of_one_name_keep_their_weights() -> None:
+    alike = [layers.GRU(6, return_sequences=True, name="same"), layers.GRU(6, name="same")]
+    dense = [layers.Dense(6, name="same"), layers.Dense(3, name="same")]
+    model = built(lambda: [keras.Sequential([layer]) for layer in (*alike, *dense)])
+    head = read_head([*alike, *dense], T, F)
+    x = windows(1)
+    expected = model(x)
+    np.testing.assert_allclose(session(window_graph(head)).run(["logits"], {"window": x})[0], expected, atol=1e-5)
+    step_model, tensors = step_graph(head)
+    step = session(step_model)
+    states = {tensor.name: np.zeros((1, *tensor.shape), np.float32) for tensor in tensors}
+    for time in range(T):
+        logits, _, *following = step.run(None, {"features": x[:, time], **states})
+        states = dict(zip(states, following, strict=True))
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
 def test_the_window_graph_has_native_recurrent_nodes() -> None:
     model = window_graph(read_head(built(HEADS["stacked"]).layers, T, F))
     kinds = [node.op_type for node in model.graph.node]

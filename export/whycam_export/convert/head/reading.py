@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import keras
@@ -81,12 +82,21 @@ def read_head(keras_layers: Sequence[keras.Layer], frames: int, features: int) -
     width, sequence = features, True
     for layer in chain:
         made, width, sequence = _read(layer, frames, width, sequence)
-        stages.extend(made)
+        stages.extend(_named_apart(made, {stage.name for stage in stages}))
     if sequence:
         raise ModelError(
             f"layer '{chain[-1].name}': the model ends in a sequence; end it in a score per class for the whole window"
         )
     return _end(stages, chain[-1], frames, features, width)
+
+
+def _named_apart(made: Sequence[Any], taken: set[str]) -> list[Stage]:
+    """The stages of a layer by a name that is not `taken`: layers of nested models may have one name, and the weights
+    go by it."""
+    if not made or made[0].name not in taken:
+        return list(made)
+    name = next(name for name in (f"{made[0].name}_{number}" for number in count(2)) if name not in taken)
+    return [stage.renamed(name) if isinstance(stage, Recurrent) else replace(stage, name=name) for stage in made]
 
 
 def _end(stages: list[Stage], last: keras.Layer, frames: int, features: int, width: int) -> Head:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -38,6 +39,15 @@ class Recurrent:
         if self.backward is not None:
             return f"layer '{self.name}' reads the window backwards too"
         return f"layer '{self.name}' reads the window backwards" if self.reverse else None
+
+    def renamed(self, name: str) -> Recurrent:
+        """The same layer by another name."""
+
+        def apart(cell: Any, way: str) -> Any:
+            return None if cell is None else replace(cell, name=f"{name}/{way}")
+
+        ways = apart(self.forward, "forward"), apart(self.backward, "backward")
+        return replace(self, name=name, forward=ways[0], backward=ways[1])
 
     @property
     def cells(self) -> list[Cell]:
@@ -116,7 +126,7 @@ class Recurrent:
 
 
 def _run(graph: GraphBuilder, cell: Cell, x: ir.Value, order: Sequence[int]) -> list[ir.Value]:
-    """The cell's outputs [1,...,units] in the order of reading, over x [T,...,F]; the projection of all frames is one product."""
+    """The cell's outputs [1,...,units] in the order of reading x [T,...,F]; the projection of all is one product."""
     projected = cell.project(graph, x)
     frames = graph.ops("Split", len(order), projected, graph.integers(*([1] * len(order))), axis=0)
     states: list[ir.Value] | None = None
