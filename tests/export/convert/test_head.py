@@ -204,6 +204,17 @@ def test_the_gradient_graph_stores_each_weight_once() -> None:
     assert stored <= weights + 20
 
 
+def test_the_gradient_graph_never_builds_the_gradient_of_a_weight() -> None:
+    frames, features, units = 11, 13, 17  # sizes that no two dimensions share
+    model = keras.Sequential([keras.Input((frames, features)), layers.LSTM(units), layers.Dense(19), layers.Dense(3)])
+    graph = onnx.shape_inference.infer_shapes(gradient_graph(read_head(model.layers, frames, features))).graph
+    shapes = {info.name: tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim) for info in graph.value_info}
+    made = {shapes.get(name) for node in graph.node for name in node.output}
+    weights = {tuple(array.shape) for array in model.get_weights() if array.ndim == 2}
+    assert made
+    assert not made & (weights | {shape[::-1] for shape in weights})
+
+
 REFUSED: dict[str, tuple[Callable[[], list[keras.Layer]], str]] = {
     "no recurrent layer": (lambda: [layers.Flatten(), layers.Dense(2)], "no GRU or LSTM layer"),
     "another recurrent layer": (
