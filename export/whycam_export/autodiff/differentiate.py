@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx
+import onnx.version_converter
 import onnx_ir as ir
 
 from whycam_export.autodiff.rulebooks import rulebook
 from whycam_export.autodiff.simplify import infer_shapes, simplify
 from whycam_export.autodiff.top import Top, find_top
-from whycam_export.autodiff.walk import DifferentiationError, Walk
+from whycam_export.autodiff.walk import CONSTANT, DifferentiationError, Walk
+
+OPSET = 18
+"""The lowest whose operators are those that the rules write: reductions take their axes as an input."""
 
 
 def differentiate(
@@ -24,7 +28,8 @@ def differentiate(
     """Extend `model` by the vector-Jacobian product of `outputs` with respect to `inputs`.
 
     Args:
-        model: an ONNX model whose shapes are static but for the batch dimension.
+        model: an ONNX model whose shapes are static but for the batch dimension; of an older opset than 18 it is
+            converted first.
         outputs: names of the graph's outputs to differentiate.
         inputs: names of what to differentiate by, inputs of the graph or values within it (a layer's feature maps).
         rules: the rule book: `"gradient"`, `"guided"`, `"excitation"`, `"contrastive-excitation"`, `"lrp"`,
@@ -41,15 +46,18 @@ def differentiate(
 
     Raises:
         DifferentiationError: an operator on the way has no rule (its node is named), a shape that a rule needs is not
-            static, a name is not one of the graph's, or a contrast has no linear layer at the top.
+            static, a name is not one of the graph's, the model is a gradient already or cannot be brought to the opset
+            of the rules, or a contrast has no linear layer at the top.
         ValueError: there is no such rule book.
 
     Method: reverse accumulation; Griewank & Walther, Evaluating Derivatives (2008), section 3.2.
     """
     book = rulebook(rules)
-    graph_model = ir.from_proto(model)
+    graph_model = ir.from_proto(_current(model))
     infer_shapes(graph_model)
     graph = graph_model.graph
+    inputs, outputs = tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(outputs))
+    _check_names(graph, [f"grad_{name}" for name in (*inputs, *outputs)])
     wanted = [_named([*graph.inputs, *_inner(graph)], name, "input or inner value") for name in inputs]
     sources = [_named(graph.outputs, name, "output") for name in outputs]
     walk = Walk(_depending_on(graph, wanted))
@@ -79,6 +87,30 @@ def differentiate(
         graph.register_initializer(constant)
     simplify(graph_model)
     return ir.to_proto(graph_model)
+
+
+def _current(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` in an opset whose operators the rules may write."""
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), OPSET)
+    if opset >= OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except Exception as error:  # it raises whatever the operator that it does not know leads to
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise DifferentiationError(
+            f"the model's opset {opset} cannot be converted to {OPSET} ({reason.strip()[:200]}); export it with opset "
+            f"{OPSET} or later"
+        ) from error
+
+
+def _check_names(graph: ir.Graph, new: Sequence[str]) -> None:
+    values = [*graph.inputs, *graph.initializers.values(), *_inner(graph)]
+    for name in (str(value.name) for value in values):
+        if name in new or name.startswith(CONSTANT):
+            raise DifferentiationError(
+                f"the graph has a value '{name}', so it is a gradient already; differentiate the model it was made of"
+            )
 
 
 def _named(values: Sequence[ir.Value], name: str, kind: str) -> ir.Value:

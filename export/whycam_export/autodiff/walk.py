@@ -17,6 +17,10 @@ Rule = Callable[["Walk", ir.Node], Gradients]
 """(walk, node) -> a gradient per input of the node, None where there is none."""
 
 
+CONSTANT = "autodiff_constant_"
+"""What the names of the rules' constants begin with."""
+
+
 class DifferentiationError(WhycamError, ValueError):
     """A graph that cannot be differentiated: an operator without a rule, a shape that is not known."""
 
@@ -91,7 +95,7 @@ class Walk:
         if like is not None:
             array = np.asarray(array, dtype=self.dtype(like).numpy())
         self._constants += 1
-        return self.tape.initializer(ir.tensor(np.array(array, order="C")), name=f"autodiff_constant_{self._constants}")
+        return self.tape.initializer(ir.tensor(np.array(array, order="C")), name=f"{CONSTANT}{self._constants}")
 
     def integers(self, *numbers: int) -> ir.Value:
         """Emit a constant int64 [len(numbers)]."""

@@ -62,6 +62,9 @@ def measure(directory: Path, cases: list[Case], states: tuple[StateTensor, ...],
         if graphs.has("head_vjp"):
             for name, values in _cam_errors(graphs, features, maps, expected).items():
                 errors[name] += values
+        if graphs.has("upper"):
+            (above,) = graphs.run("upper", ["features"], {"maps": maps[0]})
+            errors["features"].append(_relative(above, expected.features))
         if graphs.has("pixels_vjp"):
             for name, values in _pixel_errors(graphs, case, prepare).items():
                 errors[name] += values

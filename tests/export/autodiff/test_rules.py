@@ -384,6 +384,53 @@ def test_an_input_that_no_output_depends_on_is_named() -> None:
         differentiate(made, ["y"], ["x"])
 
 
+def test_a_name_that_is_given_twice_counts_once() -> None:
+    differentiated = differentiate(model(*CASES["relu"], np.float32), ["y", "y"], ["x", "x"])
+    assert [value.name for value in differentiated.graph.input] == ["x", "grad_y"]
+    assert [value.name for value in differentiated.graph.output] == ["y", "grad_x"]
+
+
+def test_a_gradient_is_not_differentiated_again() -> None:
+    differentiated = differentiate(model(*CASES["relu"], np.float32), ["y"], ["x"])
+    for outputs, name in ((["y"], "grad_y"), (["grad_x"], "autodiff_constant_1")):
+        with pytest.raises(DifferentiationError, match=f"a value '{name}', so it is a gradient already"):
+            differentiate(differentiated, outputs, ["x"])
+
+
+OLDER = [  # operators that have taken axes, bounds and padding as inputs since
+    helper.make_node("Unsqueeze", ["x"], ["u"], axes=[0]),
+    helper.make_node("Pad", ["u"], ["p"], pads=[0, 0, 1, 0, 0, 0]),
+    helper.make_node("Clip", ["p"], ["c"], min=-0.5, max=0.5),
+    helper.make_node("ReduceSum", ["c"], ["y"], axes=[0, 2], keepdims=0),
+]
+
+
+def of_opset_10(nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    x, y = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", MATRIX), ("y", None))
+    )
+    return helper.make_model(
+        helper.make_graph(nodes, "old", [x], [y]), opset_imports=[helper.make_opsetid("", 10)], ir_version=5
+    )
+
+
+def test_a_model_of_an_older_opset_is_brought_up_to_date() -> None:
+    differentiated = differentiate(of_opset_10(OLDER), ["y"], ["x"])
+    onnx.checker.check_model(differentiated, full_check=True)
+    session = ort.InferenceSession(differentiated.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = normal(*MATRIX).astype(np.float32)
+    gradient = session.run(["grad_x"], {"x": x, "grad_y": np.array([1, 2, 3], np.float32)})[0]
+    np.testing.assert_array_equal(gradient, (np.abs(x) < 0.5) * np.array([[1], [2], [3]]))
+
+
+def test_a_model_of_an_older_opset_that_cannot_be_converted_is_refused() -> None:
+    odd = [helper.make_node("NoSuchOperator", ["x"], ["y"])]
+    with pytest.raises(DifferentiationError, match="the model's opset 10 cannot be converted to 18") as caught:
+        differentiate(of_opset_10(odd), ["y"], ["x"])
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_rule_book_is_named_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="no rule book 'magic'; there are gradient"):
         differentiate(model(*CASES["relu"], np.float32), ["y"], ["x"], rules="magic")

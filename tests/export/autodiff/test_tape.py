@@ -153,9 +153,10 @@ def test_attention_pooling(frames: int, features: int, units: int) -> None:
     features=st.integers(1, 5),
     units=st.integers(1, 5),
     kind=st.sampled_from([layers.GRU, layers.LSTM]),
-    inner=st.sampled_from(["tanh", "relu", "softsign"]),
+    inner=st.sampled_from(["tanh", "relu", "softsign", "elu", "linear"]),
     gate=st.sampled_from(["sigmoid", "hard_sigmoid"]),
     options=st.fixed_dictionaries({"use_bias": st.booleans(), "return_sequences": st.booleans()}),
+    backwards=st.booleans(),
     after=st.booleans(),
     merge=st.sampled_from([None, "concat", "sum", "mul", "ave"]),
 )
@@ -167,11 +168,13 @@ def test_recurrent_heads(
     inner: str,
     gate: str,
     options: dict[str, bool],
+    backwards: bool,
     after: bool,
     merge: str | None,
 ) -> None:
     reset = {"reset_after": after} if kind is layers.GRU else {}
-    layer = kind(units, activation=inner, recurrent_activation=gate, **options, **reset)
+    way = {"go_backwards": backwards} if merge is None else {}
+    layer = kind(units, activation=inner, recurrent_activation=gate, **options, **reset, **way)
     layer = layer if merge is None else layers.Bidirectional(layer, merge_mode=merge)
     pooled = [layers.GlobalAveragePooling1D()] if options["return_sequences"] else []
     model = keras.Sequential([keras.Input((frames, features)), layer, *pooled, layers.Dense(3)])

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import layers
 
 from whycam_export.convert.head import gradient_graph, read_head, step_graph, window_graph
+from whycam_export.convert.head.activations import ACTIVATIONS
 from whycam_export.errors import ModelError
 
 T, F = 5, 7
@@ -24,10 +25,21 @@ HEADS: dict[str, Callable[[], list[keras.Layer]]] = {
         layers.GRU(6, activation="relu", recurrent_activation="hard_sigmoid"),
         layers.Dense(2, activation="softmax"),
     ],
+    "GRU, activations that no native node has": lambda: [
+        layers.GRU(6, activation="gelu", recurrent_activation="softmax"),
+        layers.Dense(2, activation="softmax"),
+    ],
+    "GRU, read backwards": lambda: [layers.GRU(6, go_backwards=True), layers.Dense(3, activation="softmax")],
     "LSTM": lambda: [layers.LSTM(6), layers.Dense(3, activation="softmax")],
     "LSTM, other activations": lambda: [
         layers.LSTM(6, activation="softsign", recurrent_activation="hard_sigmoid"),
         layers.Dense(2),
+    ],
+    "LSTM, read backwards, over a sequence": lambda: [
+        layers.LSTM(6, return_sequences=True, go_backwards=True),
+        layers.GRU(4, return_sequences=True, go_backwards=True),
+        layers.LSTM(5),
+        layers.Dense(3, activation="softmax"),
     ],
     "stacked": lambda: [
         layers.Dropout(0.5),
@@ -60,6 +72,11 @@ HEADS: dict[str, Callable[[], list[keras.Layer]]] = {
     "bidirectional LSTM, summed, over a sequence": lambda: [
         layers.Bidirectional(layers.LSTM(6, return_sequences=True), merge_mode="sum"),
         layers.Bidirectional(layers.GRU(4, reset_after=False), merge_mode="ave"),
+        layers.Dense(3, activation="softmax"),
+    ],
+    "bidirectional LSTM, other activations": lambda: [
+        layers.Bidirectional(layers.LSTM(6, activation="silu", return_sequences=True), merge_mode="mul"),
+        layers.Flatten(),
         layers.Dense(3, activation="softmax"),
     ],
     "single sigmoid": lambda: [layers.GRU(6), layers.Dense(1, activation="sigmoid")],
@@ -112,7 +129,16 @@ def test_window_graph_agrees_with_keras(form: str) -> None:
 
 @pytest.mark.parametrize("form", HEADS)
 def test_gradient_graph_agrees_with_gradient_tape(form: str) -> None:
-    model, x = built(HEADS[form]), windows(1)
+    gradient_agrees(built(HEADS[form]))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_gradient_through_each_activation_agrees_with_gradient_tape(name: str) -> None:
+    gradient_agrees(built(lambda: [layers.GRU(6), layers.Dense(4, activation=name), layers.Dense(3)]))
+
+
+def gradient_agrees(model: keras.Sequential) -> None:
+    x = windows(1)
     run = session(gradient_graph(read_head(model.layers, T, F)))
     target = np.zeros(run.get_inputs()[1].shape, np.float32)
     target[1], target[0] = 1.0, -0.5
@@ -130,7 +156,7 @@ def test_gradient_graph_agrees_with_gradient_tape(form: str) -> None:
 @pytest.mark.parametrize("form", HEADS)
 def test_step_graph_agrees_with_the_window_at_every_frame(form: str) -> None:
     head = read_head(built(HEADS[form]).layers, T, F)
-    if "bidirectional" in form or "flattened" in form:
+    if any(word in form for word in ("bidirectional", "backwards", "flattened")):
         assert head.no_step is not None
         return
     model, tensors = step_graph(head)
@@ -143,6 +169,23 @@ def test_step_graph_agrees_with_the_window_at_every_frame(form: str) -> None:
         if time >= T - 1:
             expected = window.run(["scores"], {"window": stream[:, time - T + 1 : time + 1]})[0]
             np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_layers_of_one_name_keep_their_weights() -> None:
+    alike = [layers.GRU(6, return_sequences=True, name="same"), layers.GRU(6, name="same")]
+    dense = [layers.Dense(6, name="same"), layers.Dense(3, name="same")]
+    model = built(lambda: [keras.Sequential([layer]) for layer in (*alike, *dense)])
+    head = read_head([*alike, *dense], T, F)
+    x = windows(1)
+    expected = model(x)
+    np.testing.assert_allclose(session(window_graph(head)).run(["logits"], {"window": x})[0], expected, atol=1e-5)
+    step_model, tensors = step_graph(head)
+    step = session(step_model)
+    states = {tensor.name: np.zeros((1, *tensor.shape), np.float32) for tensor in tensors}
+    for time in range(T):
+        logits, _, *following = step.run(None, {"features": x[:, time], **states})
+        states = dict(zip(states, following, strict=True))
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_the_window_graph_has_native_recurrent_nodes() -> None:
@@ -161,6 +204,17 @@ def test_the_gradient_graph_stores_each_weight_once() -> None:
     assert stored <= weights + 20
 
 
+def test_the_gradient_graph_never_builds_the_gradient_of_a_weight() -> None:
+    frames, features, units = 11, 13, 17  # sizes that no two dimensions share
+    model = keras.Sequential([keras.Input((frames, features)), layers.LSTM(units), layers.Dense(19), layers.Dense(3)])
+    graph = onnx.shape_inference.infer_shapes(gradient_graph(read_head(model.layers, frames, features))).graph
+    shapes = {info.name: tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim) for info in graph.value_info}
+    made = {shapes.get(name) for node in graph.node for name in node.output}
+    weights = {tuple(array.shape) for array in model.get_weights() if array.ndim == 2}
+    assert made
+    assert not made & (weights | {shape[::-1] for shape in weights})
+
+
 REFUSED: dict[str, tuple[Callable[[], list[keras.Layer]], str]] = {
     "no recurrent layer": (lambda: [layers.Flatten(), layers.Dense(2)], "no GRU or LSTM layer"),
     "another recurrent layer": (
@@ -170,7 +224,14 @@ REFUSED: dict[str, tuple[Callable[[], list[keras.Layer]], str]] = {
     "several sigmoids": (lambda: [layers.GRU(3), layers.Dense(2, activation="sigmoid", name="out")], "layer 'out'"),
     "a sequence at the end": (lambda: [layers.GRU(3, return_sequences=True, name="seq")], "layer 'seq'"),
     "stateful": (lambda: [layers.GRU(3, stateful=True, name="kept"), layers.Dense(2)], "layer 'kept': stateful"),
-    "backwards alone": (lambda: [layers.GRU(3, go_backwards=True, name="back"), layers.Dense(2)], "layer 'back'"),
+    "directions of two kinds": (
+        lambda: [
+            layers.Bidirectional(layers.GRU(3), backward_layer=layers.LSTM(3, go_backwards=True), name="both"),
+            layers.Dense(2),
+        ],
+        "layer 'both': its two directions are not of one kind",
+    ),
+    "a mask": (lambda: [layers.Masking(0.0, name="mask"), layers.GRU(3), layers.Dense(2)], "layer 'mask' (Masking)"),
     "an activation of one's own": (
         lambda: [layers.GRU(3, activation=tf.math.sin, name="odd"), layers.Dense(2)],
         "layer 'odd': activation sin",

@@ -28,16 +28,23 @@ def _gelu(graph: GraphBuilder, x: ir.Value) -> ir.Value:
     return graph.op("Mul", x, graph.op("Mul", phi, graph.number(0.5)))
 
 
+def _mish(graph: GraphBuilder, x: ir.Value) -> ir.Value:
+    return graph.op("Mul", x, graph.op("Tanh", graph.op("Softplus", x)))
+
+
 ACTIVATIONS: dict[str, Emit] = {
     "elu": lambda graph, x: graph.op("Elu", x),
     "exponential": lambda graph, x: graph.op("Exp", x),
     "gelu": _gelu,
     # Keras 3: relu6(x + 3) / 6
     "hard_sigmoid": lambda graph, x: graph.op("HardSigmoid", x, alpha=1 / 6, beta=0.5),
+    "hard_silu": lambda graph, x: graph.op("HardSwish", x),
     "leaky_relu": lambda graph, x: graph.op("LeakyRelu", x, alpha=0.2),
     "linear": lambda graph, x: x,
+    "mish": _mish,
     "relu": lambda graph, x: graph.op("Relu", x),
     "relu6": _relu6,
+    "selu": lambda graph, x: graph.op("Selu", x),
     "sigmoid": lambda graph, x: graph.op("Sigmoid", x),
     "silu": _silu,
     "softmax": lambda graph, x: graph.op("Softmax", x, axis=-1),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import keras
 import numpy as np
 
 from whycam_export import attention
-from whycam_export.convert.head.activations import ACTIVATIONS, RECURRENT
+from whycam_export.convert.head.activations import ACTIVATIONS
 from whycam_export.convert.head.cells import Cell, GruCell, LstmCell, Weights
 from whycam_export.convert.head.recurrent import MERGES, Recurrent
 from whycam_export.convert.head.stages import (
@@ -81,12 +82,21 @@ def read_head(keras_layers: Sequence[keras.Layer], frames: int, features: int) -
     width, sequence = features, True
     for layer in chain:
         made, width, sequence = _read(layer, frames, width, sequence)
-        stages.extend(made)
+        stages.extend(_named_apart(made, {stage.name for stage in stages}))
     if sequence:
         raise ModelError(
             f"layer '{chain[-1].name}': the model ends in a sequence; end it in a score per class for the whole window"
         )
     return _end(stages, chain[-1], frames, features, width)
+
+
+def _named_apart(made: Sequence[Any], taken: set[str]) -> list[Stage]:
+    """The stages of a layer by a name that is not `taken`: layers of nested models may have one name, and the weights
+    go by it."""
+    if not made or made[0].name not in taken:
+        return list(made)
+    name = next(name for name in (f"{made[0].name}_{number}" for number in count(2)) if name not in taken)
+    return [stage.renamed(name) if isinstance(stage, Recurrent) else replace(stage, name=name) for stage in made]
 
 
 def _end(stages: list[Stage], last: keras.Layer, frames: int, features: int, width: int) -> Head:
@@ -105,7 +115,7 @@ def _end(stages: list[Stage], last: keras.Layer, frames: int, features: int, wid
 def _read(layer: keras.Layer, frames: int, width: int, sequence: bool) -> tuple[list[Stage], int, bool]:
     """(stages, width of the vectors that leave, whether they are still a sequence)."""
     if isinstance(layer, layers.GRU | layers.LSTM | layers.Bidirectional):
-        recurrent = _recurrent(layer)
+        recurrent = _recurrent(layer, frames)
         both = recurrent.backward is not None and recurrent.merge == "concat"
         return [recurrent], recurrent.forward.units * (2 if both else 1), recurrent.sequences
     if isinstance(layer, layers.TimeDistributed) and sequence:
@@ -139,28 +149,23 @@ def _read(layer: keras.Layer, frames: int, width: int, sequence: bool) -> tuple[
     )
 
 
-def _recurrent(layer: keras.Layer) -> Recurrent:
+def _recurrent(layer: keras.Layer, frames: int) -> Recurrent:
     if isinstance(layer, layers.Bidirectional):
         if layer.merge_mode not in MERGES:
             raise ModelError(f"layer '{layer.name}': merge_mode {layer.merge_mode!r} is none of {', '.join(MERGES)}")
         forward, backward = layer.forward_layer, layer.backward_layer
         if type(forward) is not type(backward) or forward.go_backwards or not backward.go_backwards:
-            raise ModelError(
-                f"layer '{layer.name}': its two directions differ in more than their direction; use one layer"
-            )
+            raise ModelError(f"layer '{layer.name}': {UNLIKE}")
         cells = [
             _cell(layer.name, inner, f"{layer.name}/{way}")
             for inner, way in ((forward, "forward"), (backward, "backward"))
         ]
         # One node of ONNX serves both directions, so what is not a weight must be equal.
         if len({(cell.units, getattr(cell, "reset_after", None)) for cell in cells}) > 1:
-            raise ModelError(
-                f"layer '{layer.name}': its two directions differ in more than their direction; use one layer"
-            )
-        return Recurrent(layer.name, cells[0], bool(forward.return_sequences), cells[1], layer.merge_mode)
-    if layer.go_backwards:
-        raise ModelError(f"layer '{layer.name}': go_backwards alone is not supported; use Bidirectional")
-    return Recurrent(layer.name, _cell(layer.name, layer, layer.name), bool(layer.return_sequences))
+            raise ModelError(f"layer '{layer.name}': {UNLIKE}")
+        return Recurrent(layer.name, cells[0], bool(forward.return_sequences), frames, cells[1], layer.merge_mode)
+    cell = _cell(layer.name, layer, layer.name)
+    return Recurrent(layer.name, cell, bool(layer.return_sequences), frames, reverse=bool(layer.go_backwards))
 
 
 def _cell(name: str, layer: keras.Layer, prefix: str) -> Cell:
@@ -170,9 +175,6 @@ def _cell(name: str, layer: keras.Layer, prefix: str) -> Cell:
         if getattr(layer, option):
             raise ModelError(f"layer '{name}': {option}=True is not supported; every window starts from zeros")
     activation, gate = (_activation(layer, f) for f in (layer.activation, layer.recurrent_activation))
-    for function in (activation, gate):
-        if function not in RECURRENT:
-            raise ModelError(f"layer '{name}': activation {function} is not supported; use {', '.join(RECURRENT)}")
     cell = layer.cell
     kernel, recurrent = _array(cell.kernel), _array(cell.recurrent_kernel)
     bias, recurrent_bias = np.zeros((2, kernel.shape[1]), np.float32)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from whycam_export.convert.graph import GraphBuilder
-from whycam_export.convert.head.activations import recurrent_attributes
+from whycam_export.convert.head.activations import RECURRENT, recurrent_attributes
 from whycam_export.convert.head.cells import Cell
 from whycam_export.convert.head.stages import StepStates
 
@@ -19,18 +20,34 @@ MERGES = ("concat", "sum", "mul", "ave")
 
 @dataclass(frozen=True)
 class Recurrent:
-    """A GRU or LSTM layer, with `backward` a bidirectional one: [N,T,F] -> [N,T,units] if `sequences` or [N,units]."""
+    """A GRU or LSTM layer, with `backward` a bidirectional one: [N,T,F] -> [N,T,units] if `sequences` or [N,units].
+
+    With `reverse` its one direction is from the last frame to the first, and so is its sequence.
+    """
 
     name: str
     forward: Cell
     sequences: bool
+    frames: int
     backward: Cell | None = None
     merge: str = "concat"
+    reverse: bool = False
 
     @property
     def no_step(self) -> str | None:
         """See Stage."""
-        return None if self.backward is None else f"layer '{self.name}' reads the window backwards too"
+        if self.backward is not None:
+            return f"layer '{self.name}' reads the window backwards too"
+        return f"layer '{self.name}' reads the window backwards" if self.reverse else None
+
+    def renamed(self, name: str) -> Recurrent:
+        """The same layer by another name."""
+
+        def apart(cell: Any, way: str) -> Any:
+            return None if cell is None else replace(cell, name=f"{name}/{way}")
+
+        ways = apart(self.forward, "forward"), apart(self.backward, "backward")
+        return replace(self, name=name, forward=ways[0], backward=ways[1])
 
     @property
     def cells(self) -> list[Cell]:
@@ -38,13 +55,23 @@ class Recurrent:
         return [self.forward] if self.backward is None else [self.forward, self.backward]
 
     def window(self, graph: GraphBuilder, x: ir.Value) -> ir.Value:
-        """One native node. Its output is Y [T,directions,N,units] and Y_h [directions,N,units]."""
+        """One native node, where ONNX has the activations; else the cells' equations, frame by frame."""
+        by_time = graph.op("Transpose", x, perm=[1, 0, 2])
+        if all(name in RECURRENT for cell in self.cells for name in cell.native_activations):
+            return self._native(graph, by_time)
+        run = self.unrolled(graph, by_time, self.frames)
+        if self.sequences:
+            return graph.op("Transpose", run, perm=[1, 0, 2])
+        return graph.op("Squeeze", run, graph.integers(0))
+
+    def _native(self, graph: GraphBuilder, by_time: ir.Value) -> ir.Value:
+        """The node's output is Y [T,directions,N,units], in the order of the frames, and Y_h [directions,N,units]."""
         cells = self.cells
         w, r, b = (np.stack(parts) for parts in zip(*(cell.native_weights() for cell in cells), strict=True))
         attributes = recurrent_attributes([name for cell in cells for name in cell.native_activations])
         if cells[0].native == "GRU":
             attributes["linear_before_reset"] = int(getattr(cells[0], "reset_after", True))
-        by_time = graph.op("Transpose", x, perm=[1, 0, 2])
+        one_way = "reverse" if self.reverse else "forward"
         every, last = graph.ops(
             cells[0].native,
             2,
@@ -53,19 +80,23 @@ class Recurrent:
             graph.constant(f"{self.name}/R", r),
             graph.constant(f"{self.name}/B", b),
             hidden_size=cells[0].units,
-            direction="forward" if self.backward is None else "bidirectional",
+            direction=one_way if self.backward is None else "bidirectional",
             **attributes,
         )
         if self.sequences:
+            if self.reverse:
+                back = graph.integers(-1)
+                every = graph.op("Slice", every, back, graph.integers(-self.frames - 1), graph.integers(0), back)
             parts = [graph.op("Gather", every, _index(graph, d), axis=1) for d in range(len(cells))]
             return graph.op("Transpose", self._merged(graph, parts), perm=[1, 0, 2])
         return self._merged(graph, [graph.op("Gather", last, _index(graph, d), axis=0) for d in range(len(cells))])
 
     def unrolled(self, graph: GraphBuilder, x: ir.Value, frames: int) -> ir.Value:
         """The cells' equations, frame by frame."""
-        runs = [_run(graph, self.forward, x, range(frames))]
+        ahead, back = range(frames), range(frames)[::-1]
+        runs = [_run(graph, self.forward, x, back if self.reverse else ahead)]
         if self.backward is not None:
-            runs.append(_run(graph, self.backward, x, range(frames)[::-1]))
+            runs.append(_run(graph, self.backward, x, back))
         if not self.sequences:
             return self._merged(graph, [run[-1] for run in runs])
         in_order = [runs[0], *(run[::-1] for run in runs[1:])]
@@ -95,7 +126,7 @@ class Recurrent:
 
 
 def _run(graph: GraphBuilder, cell: Cell, x: ir.Value, order: Sequence[int]) -> list[ir.Value]:
-    """The cell's outputs [1,units] in the order of reading; the projection of all frames is one product."""
+    """The cell's outputs [1,...,units] in the order of reading x [T,...,F]; the projection of all is one product."""
     projected = cell.project(graph, x)
     frames = graph.ops("Split", len(order), projected, graph.integers(*([1] * len(order))), axis=0)
     states: list[ir.Value] | None = None
