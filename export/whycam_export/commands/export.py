@@ -118,7 +118,7 @@ def _best_layer(console: Console, model: Path, clips: Path, options: ExportOptio
 def _show(console: Console, output: Path, manifest: Manifest) -> None:
     from rich.table import Table
 
-    from whycam_export.convert.parity import LIMITS
+    from whycam_export.convert.parity import LIMITS, tolerated
 
     console.print(f"\n[bold]{output}[/]  {', '.join(manifest.classes)}; normal is {manifest.normal}")
     window = manifest.window
@@ -130,9 +130,9 @@ def _show(console: Console, output: Path, manifest: Manifest) -> None:
         console.print(f"[yellow]no step graph: {manifest.step.reason}; the runtime re-runs the window[/]")
 
     table = Table("against Keras", "largest error", "tolerated", title_justify="left")
-    for name, limit in LIMITS.items():
+    for name in LIMITS:
         error = getattr(manifest.parity, name)
-        table.add_row(name, "-" if error is None else f"{error:.1e}", f"{limit:.0e}")
+        table.add_row(name, "-" if error is None else f"{error:.1e}", f"{tolerated(manifest.parity, name):.0e}")
     console.print(table)
     files = Table("file", "MB")
     for name, entry in manifest.files.items():

@@ -42,21 +42,17 @@ class Reference:
     """Its weights of the places f32 [T,h,w] and of the frames [T], where the model has both."""
     guided_gradient: Array | None
     """The same, but that only what is positive passes a ReLU backwards (Springenberg 2015)."""
+    nudged_features: Array
+    """`features`, had each preprocessed pixel been the next larger number: how far rounding alone moves them."""
+    nudged_cams: tuple[Array, ...]
+    """The same of `cams`."""
 
 
 def keras_reference(chain: Chain, extractor: Extractor, head: Head, images: Array, *, pixels: bool) -> Reference:
     """Run Keras on the preprocessed frames `images` f32 [T,H,W,3], with gradients by GradientTape; those by the
     `pixels` where they are asked for."""
-    maps = tf.convert_to_tensor(_in_parts(extractor.lower, images))
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(maps)
-        *others, features = _listed(extractor.upper(maps, training=False))
-        tape.watch(features)
-        values = _logits(chain, head, features[None])[0]
-        logits = [values[index] for index in range(head.classes)]
-    layers = [maps, *others]
-    cams = [np.stack([_grad_cam(tape.gradient(logit, layer), layer) for logit in logits]) for layer in layers]
-    feature_gradient = tape.gradient(logits[int(tf.argmax(values))], features).numpy()
+    maps, features, values, cams, feature_gradient = _explained(chain, extractor, head, images)
+    _, nudged_features, _, nudged_cams, _ = _explained(chain, extractor, head, np.nextafter(images, np.float32(np.inf)))
     image_gradient = guided_gradient = None
     if pixels:
         image_gradient = _image_gradient(extractor, images, feature_gradient)
@@ -65,14 +61,30 @@ def keras_reference(chain: Chain, extractor: Extractor, head: Head, images: Arra
     output = keras.ops.convert_to_numpy(chain.model(images[None], training=False))[0]
     return Reference(
         features=features.numpy(),
+        nudged_features=nudged_features.numpy(),
+        nudged_cams=nudged_cams,
         scores=_scores(chain, head, output),
         logits=values.numpy(),
-        cams=tuple(cams),
+        cams=cams,
         feature_gradient=feature_gradient,
         image_gradient=image_gradient,
         attention=_attention(chain, extractor, maps, features),
         guided_gradient=guided_gradient,
     )
+
+
+def _explained(chain: Chain, extractor: Extractor, head: Head, images: Array) -> tuple[Any, Any, Any, Any, Array]:
+    """The maps of the first CAM layer, the features, the logits, the `cams`, and the highest logit's gradient."""
+    maps = tf.convert_to_tensor(_in_parts(extractor.lower, images))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(maps)
+        *others, features = _listed(extractor.upper(maps, training=False))
+        tape.watch(features)
+        values = _logits(chain, head, features[None])[0]
+        logits = [values[index] for index in range(head.classes)]
+    layers = [maps, *others]
+    cams = tuple(np.stack([_grad_cam(tape.gradient(logit, layer), layer) for logit in logits]) for layer in layers)
+    return maps, features, values, cams, tape.gradient(logits[int(tf.argmax(values))], features).numpy()
 
 
 def _attention(chain: Chain, extractor: Extractor, maps: Any, features: Any) -> tuple[Array, Array] | None:

@@ -74,6 +74,10 @@ class Parity(Part):
         default=None,
         description="largest error of Grad-CAM maps over the window's largest value before the ReLU, or 0.001 logit",
     )
+    features_rounding: float | None = Field(
+        default=None, description="how far Keras's own features move where each pixel moves by its last bit"
+    )
+    heatmaps_rounding: float | None = Field(default=None, description="the same of its own Grad-CAM maps")
     pixels: float | None = Field(default=None, description="error of the pixel gradient's norm, over that norm")
     guided: float | None = Field(default=None, description="the same of guided backpropagation's")
     excitation: float | None = Field(default=None, description="probability that excitation gains on its way, or owes")
