@@ -34,7 +34,7 @@ class Options:
     versus: tuple[str, ...] = (NORMAL,)
     """Contrasts, each with every method that knows a class: `normal`, `none` or a class."""
     references: tuple[str, ...] = ("none",)
-    """References, each with every method: `none`, or `usual` for what the camera usually shows."""
+    """References, each with every method that asks for one: `none`, or `usual` for what the camera usually shows."""
     windows: int = 2
     """Windows of a clip at most."""
     masks: Path | None = None

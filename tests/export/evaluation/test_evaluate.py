@@ -72,6 +72,13 @@ def test_what_is_usual_is_a_reference_where_a_whole_window_came_before(tmp_path:
     assert {row.reference for row in found.when if row.method == "leave-one-out"} == {"none", "usual"}
 
 
+def test_what_asks_for_no_reference_is_measured_once(tmp_path: Path, bundle: Path) -> None:
+    clips = write(tmp_path, FIRE, Scene("fire from the start", onset=0, frames=5))
+    options = Options(methods=("saliency",), references=("none", "usual"), when=False, cost=False)
+    (saliency,) = (row for row in evaluate(clips, bundle, options).where if row.method == "saliency")
+    assert (saliency.reference, saliency.way) == ("none", "normal")
+
+
 def test_the_cost_of_what_knows_no_class_is_measured_without_a_contrast(found: Evaluation) -> None:
     rows = [row for row in found.where if row.method == "activation"]
     assert [(row.versus, row.way) for row in rows] == [(None, "")]
