@@ -116,7 +116,9 @@ class Evaluation:
 
     def write(self, path: Path) -> None:
         """Write the figures as JSON."""
-        path.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft = path.with_name(f"{path.name}.part")
+        draft.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.replace(path)
 
 
 def _merit(row: Row) -> float:

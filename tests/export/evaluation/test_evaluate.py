@@ -202,3 +202,11 @@ def test_an_output_that_is_a_file_is_refused_before_the_work(clips: Path, bundle
     shutil.copy(bundle / "manifest.json", tmp_path / "taken")
     _, _, error = invoke(str(clips), "-b", str(bundle), "--explanations", "-o", str(tmp_path / "taken"))
     assert "is a file; give a folder" in str(error)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, bundle: Path) -> None:
+    _, _, error = invoke(
+        str(tmp_path / "no clips"), "-b", str(bundle), "--explanations", "-o", "/proc/whycam/evaluation"
+    )
+    assert isinstance(error, InputError)
+    assert str(error).startswith("/proc/whycam/evaluation: cannot be written")
