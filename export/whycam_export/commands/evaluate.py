@@ -36,7 +36,9 @@ def evaluate(
     ] = "none",
     model: Annotated[
         Path | None,
-        typer.Option(help="The Keras model of the bundle: adds the sanity checks.", metavar="MODEL.keras"),
+        typer.Option(
+            help="The Keras model of the bundle: adds the sanity checks and the paper's recipe.", metavar="MODEL.keras"
+        ),
     ] = None,
     masks: Annotated[
         Path | None,
@@ -50,8 +52,9 @@ def evaluate(
     """Measure on labelled CLIPS whether what the bundle says is true; so far: its explanations.
 
     Of each method: whether its peaks lie on the anomaly, whether the score falls without what it shows and rises with
-    it alone, whether the frames it names are the anomaly's, how far its focus jumps, and what it costs; with --model
-    also whether it depends on what the network has learnt. Writes explanations.json and report.html.
+    it alone, whether the frames it names are the anomaly's, how far its focus jumps, and what it costs. With --model
+    also whether it depends on what the network has learnt, and the paper's recipe beside it. Writes explanations.json
+    and report.html.
     """
     if not explanations:
         raise InputError("say what to evaluate: --explanations measures whether the explanations are true")
