@@ -76,7 +76,9 @@ def evaluate(
     if options.model is not None:
         where, when = _with_paper(where, when, found, network, options, progress)
     if options.cost:
-        where = with_costs(where, found.shown[0], network, context, progress)
+        # Where most came before, what is usual is known if it is known anywhere.
+        longest = max(found.shown, key=lambda case: len(case.before))
+        where = with_costs(where, longest, network, context, progress)
     return Evaluation(
         bundle=model.manifest.name,
         version=model.manifest.version,
