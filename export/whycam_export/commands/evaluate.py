@@ -33,7 +33,7 @@ def evaluate(
             help="References to evaluate each with: none, or usual for what the camera usually shows.",
             metavar="A,B,...",
         ),
-    ] = "none",
+    ] = "usual,none",
     model: Annotated[
         Path | None,
         typer.Option(

@@ -33,7 +33,7 @@ class Options:
     """Those that say where; None for all that the bundle offers."""
     versus: tuple[str, ...] = (NORMAL,)
     """Contrasts, each with every method that knows a class: `normal`, `none` or a class."""
-    references: tuple[str, ...] = ("none",)
+    references: tuple[str, ...] = ("usual", "none")
     """References, each with every method that asks for one: `none`, or `usual` for what the camera usually shows."""
     windows: int = 2
     """Windows of a clip at most."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from whycam.explain.default import METHOD, TIME
+from whycam.explain.target import NORMAL
 from whycam_export.evaluation.cases import Case
 from whycam_export.evaluation.explaining import Question, Reference
 from whycam_export.evaluation.figures import CONTEXT, WHEN, WHERE, Figure
@@ -51,6 +53,11 @@ class Row:
     def question(self) -> Question:
         """What was asked."""
         return Question(self.method, self.versus, self.reference)
+
+    @property
+    def default(self) -> bool:
+        """Whether this is what whycam explains by where nothing else is asked for."""
+        return self.question in (Question(METHOD, NORMAL, "usual"), Question(TIME, NORMAL, "usual"))
 
     @property
     def way(self) -> str:
@@ -138,6 +145,7 @@ def _figure(figure: Figure) -> dict[str, float]:
 
 def _row(row: Row) -> dict[str, Any]:
     content = dataclasses.asdict(row)
+    content["default"] = row.default
     content["figures"] = _figures(row.figures)
     content["by_class"] = {name: _figures(figures) for name, figures in row.by_class.items()}
     content["sanity"] = [

@@ -30,6 +30,8 @@ def show(evaluation: Evaluation, console: Console) -> None:
     console.print(table("where", evaluation.ranked(), WHERE, WHERE_COLUMNS))
     if evaluation.when:
         console.print(table("when", evaluation.ranked_when(), WHEN, WHEN_COLUMNS))
+    if any(row.default for row in (*evaluation.where, *evaluation.when)):
+        console.print("[dim]* what whycam explains by where nothing else is asked for[/]")
     context = evaluation.context
     chance = f"peaks and heat inside by chance {context['chance'].value:.3f}; " if "chance" in context else ""
     moves = f"the masks' centres move by {context['mask_jump'].value:.3f}; " if "mask_jump" in context else ""
@@ -51,6 +53,8 @@ def table(title: str, rows: Sequence[Row], meanings: dict[str, Meaning], names: 
     for row in rows:
         style = "dim" if row.kind == "baseline" else "red" if row.verdict == "fails" else None
         name = f"{row.method} / {row.way}" if len(ways) > 1 and row.way else row.method
+        if row.default:
+            name, style = f"{name} *", style or "bold"
         found.add_row(name, *[text(row, each) for each in present], style=style)
     return found
 

@@ -35,7 +35,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(clips: Path, bundle: Path) -> Evaluation:
-    return evaluate(clips, bundle, Options(versus=("normal", "none")))
+    return evaluate(clips, bundle, Options(versus=("normal", "none"), references=("none",)))
 
 
 def row(rows: Sequence[Row], method: str, versus: str | None = "normal") -> Row:
@@ -70,6 +70,13 @@ def test_what_is_usual_is_a_reference_where_a_whole_window_came_before(tmp_path:
     assert (plain.reference, plain.figures["deletion"].n) == ("none", 2)
     assert (usual.reference, usual.figures["deletion"].n) == ("usual", 1)
     assert {row.reference for row in found.when if row.method == "leave-one-out"} == {"none", "usual"}
+
+
+def test_by_default_what_whycam_explains_by_is_measured_and_marked(clips: Path, bundle: Path) -> None:
+    found = evaluate(clips, bundle, Options(methods=("grad-cam++", "grad-cam"), windows=1, cost=False))
+    marked = [(row.method, row.way) for row in (*found.where, *found.when) if row.default]
+    assert marked == [("grad-cam++", "normal, usual"), ("keep-one", "normal, usual")]
+    assert [row["default"] for row in found.as_dict()["where"] if row["method"] == "random"] == [False]
 
 
 def test_what_asks_for_no_reference_is_measured_once(tmp_path: Path, bundle: Path) -> None:
@@ -113,7 +120,7 @@ def test_cost_is_told_in_milliseconds_and_in_frames(found: Evaluation) -> None:
 
 
 def test_the_same_clips_give_the_same_figures(found: Evaluation, clips: Path, bundle: Path) -> None:
-    again = evaluate(clips, bundle, Options(methods=("hirescam",), cost=False))
+    again = evaluate(clips, bundle, Options(methods=("hirescam",), references=("none",), cost=False))
     measured = row(again.where, "hirescam").figures
     assert measured == {name: row(found.where, "hirescam").figures[name] for name in measured}
     assert row(again.where, "random", None).figures == row(found.where, "random", None).figures
