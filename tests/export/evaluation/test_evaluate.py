@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -17,6 +19,7 @@ from whycam.errors import InputError, WhycamError
 from whycam_export.commands.evaluate import evaluate as command
 from whycam_export.evaluation import Options, evaluate
 from whycam_export.evaluation.result import Evaluation, Row
+from whycam_export.evaluation.table import show
 from whycam_export.training.clips import TrainingError
 
 FIRE = Scene("fire, top right", quarter=1)
@@ -77,6 +80,18 @@ def test_by_default_what_whycam_explains_by_is_measured_and_marked(clips: Path, 
     marked = [(row.method, row.way) for row in (*found.where, *found.when) if row.default]
     assert marked == [("grad-cam++", "normal, usual"), ("keep-one", "normal, usual")]
     assert [row["default"] for row in found.as_dict()["where"] if row["method"] == "random"] == [False]
+
+
+def test_the_tables_fit_a_terminal(clips: Path, bundle: Path) -> None:
+    screen = io.StringIO()
+    show(
+        evaluate(clips, bundle, Options(methods=("contrastive-excitation",), windows=1)), Console(file=screen, width=80)
+    )
+    lines = screen.getvalue()
+    assert "contrastive-excitation " in lines
+    assert "keep-one, usual *" in lines
+    assert "bias" in lines
+    assert "…" not in lines
 
 
 def test_what_asks_for_no_reference_is_measured_once(tmp_path: Path, bundle: Path) -> None:
