@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from whycam.bundle import Manifest
-from whycam.detect.model import Model
+from whycam.detect.model import Model, check_offered
 from whycam.detect.ring import Snapshot
 from whycam.errors import InputError
 from whycam.explain import METHODS, TIME_METHODS
@@ -48,13 +48,15 @@ def questions(
 ) -> list[Question]:
     """Where: the `methods`, or all that the bundle offers, each with every contrast and reference that it knows.
 
-    Raises InputError, naming those there are, for a name that is none.
+    Raises InputError, naming those there are, for a name that is none, and for a method that the bundle has no graphs
+    for.
     """
     _check(model.manifest, versus, references)
     for name in methods or ():
-        if name not in model.methods:
+        if name not in METHODS:
             offered = ", ".join(model.methods)
             raise InputError(f"--methods {name}: bundle '{model.manifest.name}' offers {offered}")
+        check_offered(model.manifest, METHODS[name], name)
     return _asked({name: METHODS[name] for name in methods or model.methods}, versus, references)
 
 

@@ -175,6 +175,14 @@ def test_a_wrong_option_is_told_with_what_there_is(clips: Path, bundle: Path, op
         evaluate(clips, bundle, options)
 
 
+def test_a_method_that_the_bundle_has_no_graphs_for_is_told_with_the_way_to_get_them(
+    clips: Path, tmp_path: Path
+) -> None:
+    small = tiny_bundle.build(tmp_path / "small.whycam", explain="cams")
+    with pytest.raises(InputError, match=r"method 'saliency' needs pixels_vjp\.onnx.*: export it with --explain all"):
+        evaluate(clips, small, Options(methods=("saliency",)))
+
+
 def test_clips_that_are_decided_wrongly_leave_nothing_to_explain(tmp_path: Path, bundle: Path) -> None:
     clips = write(tmp_path, Scene("green", colour=GREEN))
     with pytest.raises(InputError, match="no window that shows its anomaly is labelled rightly"):
