@@ -97,11 +97,11 @@ class Evaluation:
     examples: tuple[Example, ...] = ()
 
     def ranked(self) -> list[Row]:
-        """The rows that say where, the truest first: by peaks inside where there are masks, else by difference."""
+        """The rows that say where, the truest first: by peaks inside where there are masks, then by difference."""
         return sorted(self.where, key=_merit, reverse=True)
 
     def ranked_when(self) -> list[Row]:
-        """The rows that say when, the truest first: by AUC where the ranges are known, else by difference."""
+        """The rows that say when, the truest first: by AUC where the ranges are known, then by difference."""
         return sorted(self.when, key=_merit, reverse=True)
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,11 +128,10 @@ class Evaluation:
         draft.replace(path)
 
 
-def _merit(row: Row) -> float:
-    for name in ("pointing", "auc", "difference"):
-        if name in row.figures:
-            return row.figures[name].value
-    return float("-inf")
+def _merit(row: Row) -> tuple[float, float]:
+    difference = row.figures["difference"].value if "difference" in row.figures else float("-inf")
+    first = next((row.figures[name].value for name in ("pointing", "auc") if name in row.figures), difference)
+    return first, difference
 
 
 def _figures(figures: dict[str, Figure]) -> dict[str, dict[str, float]]:

@@ -60,6 +60,12 @@ def test_baselines_stand_in_the_same_table_and_are_worse(found: Evaluation) -> N
         assert figures["difference"].value < best["difference"].value
 
 
+def test_methods_that_point_alike_are_ranked_by_what_the_score_depends_on(found: Evaluation) -> None:
+    alike = [row.figures["difference"].value for row in found.ranked() if row.figures["pointing"].value == 1]
+    assert len(set(alike)) > 1
+    assert alike == sorted(alike, reverse=True)
+
+
 def test_every_method_is_measured_with_every_contrast(found: Evaluation) -> None:
     measured = {(row.method, row.versus) for row in found.where if row.kind == "method"}
     assert measured >= {(method, versus) for method in ("grad-cam", "hirescam") for versus in ("normal", "none")}
