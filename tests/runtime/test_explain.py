@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -214,6 +214,26 @@ def test_what_is_usual_can_be_the_reference(built_bundle: Path, frames: Frames) 
     plain = detector.explain("grad-cam", "fire", reference="none")
     assert plain.reference == "none"
     assert plain.heatmaps[0].max() > 1e-3
+
+
+def test_methods_that_ask_for_no_reference_answer_the_same_with_one(built_bundle: Path, frames: Frames) -> None:
+    detector = whycam.load(built_bundle)
+    for frame in (*frames, *frames[::-1]):
+        detector.push(frame)
+
+    def answers(reference: Literal["usual", "none"]) -> dict[str, NDArray[np.float32]]:
+        model = detector.model
+        places = {name: detector.explain(name, "fire", reference=reference).heatmaps for name in model.methods}
+        moments = {
+            name: detector.explain(label="fire", time=name, reference=reference).relevance
+            for name in model.time_methods
+        }
+        return places | moments
+
+    usual, none = answers("usual"), answers("none")
+    same = {name for name in usual if np.array_equal(usual[name], none[name])}
+    ways = METHODS | TIME_METHODS
+    assert same == {name for name in usual if not ways[name].of_reference}
 
 
 def test_what_is_usual_is_known_when_a_whole_window_has_passed(detector: Detector, frames: Frames) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -32,10 +33,12 @@ def evaluate(
             help="References to evaluate each with: none, or usual for what the camera usually shows.",
             metavar="A,B,...",
         ),
-    ] = "none",
+    ] = "usual,none",
     model: Annotated[
         Path | None,
-        typer.Option(help="The Keras model of the bundle: adds the sanity checks.", metavar="MODEL.keras"),
+        typer.Option(
+            help="The Keras model of the bundle: adds the sanity checks and the paper's recipe.", metavar="MODEL.keras"
+        ),
     ] = None,
     masks: Annotated[
         Path | None,
@@ -49,8 +52,9 @@ def evaluate(
     """Measure on labelled CLIPS whether what the bundle says is true; so far: its explanations.
 
     Of each method: whether its peaks lie on the anomaly, whether the score falls without what it shows and rises with
-    it alone, whether the frames it names are the anomaly's, how far its focus jumps, and what it costs; with --model
-    also whether it depends on what the network has learnt. Writes explanations.json and report.html.
+    it alone, whether the frames it names are the anomaly's, how far its focus jumps, and what it costs. With --model
+    also whether it depends on what the network has learnt, and the paper's recipe beside it. Writes explanations.json
+    and report.html.
     """
     if not explanations:
         raise InputError("say what to evaluate: --explanations measures whether the explanations are true")
@@ -58,8 +62,7 @@ def evaluate(
     from rich.console import Console
 
     console = Console(stderr=True)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; give a folder with -o")
+    _check_output(output)
     if model is not None:
         from whycam_export.quiet_tensorflow import import_tensorflow
 
@@ -86,9 +89,24 @@ def evaluate(
         found.write(output / JSON)
         write_page(found, output / PAGE)
     except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); choose another with -o") from error
+        raise _unwritable(output, error) from error
     show(found, Console())
     console.print(f"figures  {output / JSON}\nreport   {output / PAGE}", soft_wrap=True, highlight=False)
+
+
+def _check_output(output: Path) -> None:
+    """Raise InputError where `output` is no folder, and none can be made or written there: now, not after the work."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; give a folder with -o")
+    there = next(folder for folder in (output, *output.absolute().parents) if folder.is_dir())
+    try:
+        TemporaryDirectory(prefix=".whycam-", dir=there).cleanup()
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _unwritable(output: Path, error: OSError) -> InputError:
+    return InputError(f"{output}: cannot be written ({error.strerror}); choose another with -o")
 
 
 def _names(option: str, text: str) -> tuple[str, ...]:

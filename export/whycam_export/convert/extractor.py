@@ -84,17 +84,26 @@ def build_extractor(chain: Chain, cam_layers: Sequence[str] = ()) -> Extractor:
 
 def stage_layers(chain: Chain) -> list[str]:
     """The layers at which `--cam-layer auto` looks: for each size of the maps the last one that all ways pass."""
-    _, features, called = _network(chain)
-    pictures = _pictures(called)
-    found: dict[int, str] = {}
-    for layer, maps in pictures:
-        if isinstance(layer, (*CONVOLUTIONS, layers.Add, layers.Activation, layers.ReLU)) and _between(
-            maps, [features]
-        ):
-            found[int(maps.shape[1])] = layer.name
+    found = {height: name for name, height in _passed(chain)}
     # Maps as large as the frame are pixels again, and their gradient costs as much as the whole CNN's.
     sizes = [size for size in found if 4 <= size <= chain.height // 2]
     return [found[size] for size in sorted(sizes, reverse=True)]
+
+
+def last_layer(chain: Chain) -> str | None:
+    """The last convolution, or what stands for one, that all ways pass: where Grad-CAM was meant to look."""
+    return next((name for name, _ in reversed(_passed(chain))), None)
+
+
+def _passed(chain: Chain) -> list[tuple[str, int]]:
+    """The layers that all ways pass and that could explain, in the order of the network, with their maps' height."""
+    _, features, called = _network(chain)
+    kinds = (*CONVOLUTIONS, layers.Add, layers.Activation, layers.ReLU)
+    return [
+        (layer.name, int(maps.shape[1]))
+        for layer, maps in _pictures(called)
+        if isinstance(layer, kinds) and _between(maps, [features])
+    ]
 
 
 def _network(chain: Chain) -> tuple[Any, Any, list[tuple[keras.Layer, Any]]]:

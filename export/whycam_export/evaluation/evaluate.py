@@ -33,13 +33,13 @@ class Options:
     """Those that say where; None for all that the bundle offers."""
     versus: tuple[str, ...] = (NORMAL,)
     """Contrasts, each with every method that knows a class: `normal`, `none` or a class."""
-    references: tuple[str, ...] = ("none",)
-    """References, each with every method: `none`, or `usual` for what the camera usually shows."""
+    references: tuple[str, ...] = ("usual", "none")
+    """References, each with every method that asks for one: `none`, or `usual` for what the camera usually shows."""
     windows: int = 2
     """Windows of a clip at most."""
     masks: Path | None = None
     model: Path | None = None
-    """The Keras model that the bundle was exported from: for the sanity checks."""
+    """The Keras model that the bundle was exported from: for the sanity checks, and for the paper's recipe."""
     when: bool = True
     """Whether to evaluate the methods that say when, too."""
     cost: bool = True
@@ -60,6 +60,11 @@ def evaluate(
     model = Model(Bundle.open(bundle))
     asked = questions(model, options.methods, options.versus, options.references)
     asked_when = time_questions(model, options.versus, options.references)
+    if options.model is not None:
+        # Now, not after minutes of work; and Keras, which this opens, takes seconds to load.
+        from whycam_export.evaluation.rewriting import check_origin
+
+        check_origin(options.model, model.manifest)
     network = Network(model)
     memory = MEMORY if "usual" in options.references else 0
     found = gather(clips, network, options.windows, options.masks, memory, progress)
@@ -68,8 +73,12 @@ def evaluate(
     if options.model is not None:
         where = _checked(where, found, network, options.model, options.seed, progress)
     when = evaluate_when(found, network, asked_when, options.seed, context, progress) if options.when else []
+    if options.model is not None:
+        where, when = _with_paper(where, when, found, network, options, progress)
     if options.cost:
-        where = with_costs(where, found.shown[0], network, context, progress)
+        # Where most came before, what is usual is known if it is known anywhere.
+        longest = max(found.shown, key=lambda case: len(case.before))
+        where = with_costs(where, longest, network, context, progress)
     return Evaluation(
         bundle=model.manifest.name,
         version=model.manifest.version,
@@ -105,6 +114,16 @@ def _checked(
     cases = [found.shown[int(index)] for index in spread(np.arange(len(found.shown)), WINDOWS)]
     bundles = shuffled_bundles(model, network.model.manifest, seed)
     return check_rows(rows, cases, network, bundles, STAGES, progress)
+
+
+def _with_paper(
+    where: list[Row], when: list[Row], found: Gathered, network: Network, options: Options, progress: Progress
+) -> tuple[list[Row], list[Row]]:
+    from whycam_export.evaluation.paper import evaluate_paper
+
+    assert options.model is not None
+    more_where, more_when = evaluate_paper(found, network, options.model, options.seed, options.when, progress)
+    return where + more_where, when + more_when
 
 
 def _counts(found: Gathered) -> dict[str, int]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from whycam.bundle import Manifest
-from whycam.detect.model import Model
+from whycam.detect.model import Model, check_offered
 from whycam.detect.ring import Snapshot
 from whycam.errors import InputError
 from whycam.explain import METHODS, TIME_METHODS
+from whycam.explain.methods import Way
 from whycam.explain.target import contrast, target_vector
 from whycam_export.evaluation.network import Floats
 
@@ -45,23 +46,23 @@ class Question:
 def questions(
     model: Model, methods: Sequence[str] | None, versus: Sequence[str], references: Sequence[str]
 ) -> list[Question]:
-    """Where: the `methods`, or all that the bundle offers, each with every contrast and reference.
+    """Where: the `methods`, or all that the bundle offers, each with every contrast and reference that it knows.
 
-    Raises InputError, naming those there are, for a name that is none.
+    Raises InputError, naming those there are, for a name that is none, and for a method that the bundle has no graphs
+    for.
     """
     _check(model.manifest, versus, references)
     for name in methods or ():
-        if name not in model.methods:
+        if name not in METHODS:
             offered = ", ".join(model.methods)
             raise InputError(f"--methods {name}: bundle '{model.manifest.name}' offers {offered}")
-    known = {name: METHODS[name].of_class for name in methods or model.methods}
-    return _asked(known, versus, references)
+        check_offered(model.manifest, METHODS[name], name)
+    return _asked({name: METHODS[name] for name in methods or model.methods}, versus, references)
 
 
 def time_questions(model: Model, versus: Sequence[str], references: Sequence[str]) -> list[Question]:
-    """When: all methods that the bundle offers, each with every contrast and reference."""
-    known = {name: TIME_METHODS[name].of_class for name in model.time_methods}
-    return _asked(known, versus, references)
+    """When: all methods that the bundle offers, each with every contrast and reference that it knows."""
+    return _asked({name: TIME_METHODS[name] for name in model.time_methods}, versus, references)
 
 
 def heatmaps(model: Model, window: Snapshot, asked: Iterable[Question], label: str) -> dict[Question, Floats]:
@@ -109,10 +110,10 @@ def _check(manifest: Manifest, versus: Sequence[str], references: Sequence[str])
             raise InputError(f"--reference {reference}: there are {', '.join(get_args(Reference))}")
 
 
-def _asked(known: dict[str, bool], versus: Sequence[str], references: Sequence[str]) -> list[Question]:
+def _asked(ways: Mapping[str, Way], versus: Sequence[str], references: Sequence[str]) -> list[Question]:
     return [
         Question(method, choice, reference)  # type: ignore[arg-type]
-        for method, of_class in known.items()
-        for choice in (dict.fromkeys(versus) if of_class else (None,))
-        for reference in dict.fromkeys(references)
+        for method, way in ways.items()
+        for choice in (dict.fromkeys(versus) if way.of_class else (None,))
+        for reference in (dict.fromkeys(references) if way.of_reference else ("none",))
     ]

@@ -26,7 +26,7 @@ WHERE: dict[str, Meaning] = {
     "insertion": Meaning(
         "ins.", "high", "insertion: area under the score as the hottest pixels appear on the blurred window"
     ),
-    "difference": Meaning("ins-del", "high", "insertion minus deletion"),
+    "difference": Meaning("ins - del", "high", "insertion minus deletion"),
     "peak_jump": Meaning("jump", "low", "how far the peak moves from frame to frame, in parts of the diagonal"),
     "centre_jump": Meaning("mass jump", "low", "how far the centre of the heat moves, in parts of the diagonal"),
     "correlation_all": Meaning(
@@ -43,7 +43,7 @@ WHEN: dict[str, Meaning] = {
     "auc": Meaning("AUC", "high", "chance that a frame of the anomaly is more relevant than one before or after it"),
     "deletion": Meaning("del.", "low", "deletion: area under the score as the most relevant frames are replaced"),
     "insertion": Meaning("ins.", "high", "insertion: area under the score as the most relevant frames alone are kept"),
-    "difference": Meaning("ins-del", "high", "insertion minus deletion"),
+    "difference": Meaning("ins - del", "high", "insertion minus deletion"),
     "auc_start": Meaning("AUC at start", "high", "AUC with the event moved to the start of a calm window"),
     "auc_middle": Meaning("AUC mid", "high", "AUC with the event moved to the middle"),
     "auc_end": Meaning("AUC at end", "high", "AUC with the event moved to the end"),

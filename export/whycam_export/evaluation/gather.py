@@ -44,7 +44,7 @@ def gather(
 ) -> Gathered:
     """At most `windows` windows of each kind from each anomalous clip in `clips`, with `memory` frames before each.
 
-    Raises TrainingError or InputError where the folder, its manifest or its truth is wrong, and where no window is
+    Raises InputError where the folder, its manifest or its truth is wrong, and where no window is
     left to measure on.
     """
     manifest = network.model.manifest
@@ -54,6 +54,7 @@ def gather(
     if not known:
         there = ", ".join(manifest.anomalies)
         raise InputError(f"{clips}: no clip of a class that bundle '{manifest.name}' can raise ({there})")
+    truths.check([clip.path for clip in chosen])
     unread = {_name(clip, clips): f"class '{clip.label}' is not the bundle's" for clip in chosen if clip not in known}
     shown: list[Case] = []
     mixed: list[Case] = []

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from whycam.explain.default import METHOD, TIME
+from whycam.explain.target import NORMAL
 from whycam_export.evaluation.cases import Case
 from whycam_export.evaluation.explaining import Question, Reference
 from whycam_export.evaluation.figures import CONTEXT, WHEN, WHERE, Figure
@@ -53,6 +55,11 @@ class Row:
         return Question(self.method, self.versus, self.reference)
 
     @property
+    def default(self) -> bool:
+        """Whether this is what whycam explains by where nothing else is asked for."""
+        return self.question in (Question(METHOD, NORMAL, "usual"), Question(TIME, NORMAL, "usual"))
+
+    @property
     def way(self) -> str:
         """How it was asked: the contrast, and the reference where there is one."""
         parts = (self.versus, "usual" if self.reference == "usual" else None)
@@ -90,11 +97,11 @@ class Evaluation:
     examples: tuple[Example, ...] = ()
 
     def ranked(self) -> list[Row]:
-        """The rows that say where, the truest first: by peaks inside where there are masks, else by difference."""
+        """The rows that say where, the truest first: by peaks inside where there are masks, then by difference."""
         return sorted(self.where, key=_merit, reverse=True)
 
     def ranked_when(self) -> list[Row]:
-        """The rows that say when, the truest first: by AUC where the ranges are known, else by difference."""
+        """The rows that say when, the truest first: by AUC where the ranges are known, then by difference."""
         return sorted(self.when, key=_merit, reverse=True)
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,14 +123,15 @@ class Evaluation:
 
     def write(self, path: Path) -> None:
         """Write the figures as JSON."""
-        path.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft = path.with_name(f"{path.name}.part")
+        draft.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.replace(path)
 
 
-def _merit(row: Row) -> float:
-    for name in ("pointing", "auc", "difference"):
-        if name in row.figures:
-            return row.figures[name].value
-    return float("-inf")
+def _merit(row: Row) -> tuple[float, float]:
+    difference = row.figures["difference"].value if "difference" in row.figures else float("-inf")
+    first = next((row.figures[name].value for name in ("pointing", "auc") if name in row.figures), difference)
+    return first, difference
 
 
 def _figures(figures: dict[str, Figure]) -> dict[str, dict[str, float]]:
@@ -136,6 +144,7 @@ def _figure(figure: Figure) -> dict[str, float]:
 
 def _row(row: Row) -> dict[str, Any]:
     content = dataclasses.asdict(row)
+    content["default"] = row.default
     content["figures"] = _figures(row.figures)
     content["by_class"] = {name: _figures(figures) for name, figures in row.by_class.items()}
     content["sanity"] = [

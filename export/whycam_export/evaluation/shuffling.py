@@ -14,15 +14,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import onnx
 
-from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
-from whycam.errors import InputError
-from whycam_export.convert.chain import Chain, cut, load_model
-from whycam_export.convert.extractor import build_extractor
-from whycam_export.convert.graphs import Explain, build_graphs
-from whycam_export.convert.head import read_head
-from whycam_export.convert.preprocessing import preprocessing
+from whycam.bundle import Bundle, Manifest
+from whycam_export.convert.chain import Chain
+from whycam_export.evaluation.rewriting import origin, rewritten
 
 CNN_STAGES = 3
 STAGES = 2 + CNN_STAGES
@@ -61,37 +56,13 @@ def shuffled_bundles(model: Path, manifest: Manifest, seed: int) -> Iterator[tup
 
     Raises InputError where `model` is not the one that the bundle was exported from, ModelError where it is damaged.
     """
-    check_origin(model, manifest)
-    chain = cut(load_model(model), manifest.window.frames)
+    chain = origin(model, manifest)
     rng = np.random.default_rng(seed)
     for stage in stages(chain):
         for layer in stage.layers:
             shuffle(layer, rng)
         with TemporaryDirectory() as folder:
-            _write_graphs(chain, manifest, Path(folder))
-            yield stage.name, Bundle.open(folder)
-
-
-def _write_graphs(chain: Chain, manifest: Manifest, folder: Path) -> None:
-    extractor = build_extractor(chain, [cam.name for cam in manifest.cams])
-    head = read_head(chain.head, chain.frames, extractor.features)
-    prepare = preprocessing(manifest.provenance.get("preprocess", "auto"), chain.per_frame)
-    explain: Explain = "all" if "pixels_vjp.onnx" in manifest.files else "cams"
-    graphs = build_graphs(chain, extractor, head, prepare, lambda text: None, explain)
-    for name, graph in graphs.models.items():
-        onnx.save(graph, folder / name)
-    files = {name: file_entry(folder / name) for name in graphs.models}
-    write_manifest(folder, manifest.model_copy(update={"files": files}))
-
-
-def check_origin(model: Path, manifest: Manifest) -> None:
-    """Raise InputError where the bundle's manifest says that it was exported from another file than `model`."""
-    if not model.is_file():
-        raise InputError(f"--model {model}: no such file; give the Keras model that the bundle was exported from")
-    origin = manifest.provenance.get("model_sha256")
-    if origin is not None and file_entry(model).sha256 != origin:
-        name = manifest.provenance.get("model", "another model")
-        raise InputError(f"--model {model}: bundle '{manifest.name}' was not exported from it, but from {name}")
+            yield stage.name, rewritten(chain, manifest, Path(folder))
 
 
 def _learnt(layers: Sequence[Any]) -> list[keras.Layer]:

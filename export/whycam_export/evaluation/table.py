@@ -30,6 +30,8 @@ def show(evaluation: Evaluation, console: Console) -> None:
     console.print(table("where", evaluation.ranked(), WHERE, WHERE_COLUMNS))
     if evaluation.when:
         console.print(table("when", evaluation.ranked_when(), WHEN, WHEN_COLUMNS))
+    if any(row.default for row in (*evaluation.where, *evaluation.when)):
+        console.print("[dim]* what whycam explains by where nothing else is asked for[/]")
     context = evaluation.context
     chance = f"peaks and heat inside by chance {context['chance'].value:.3f}; " if "chance" in context else ""
     moves = f"the masks' centres move by {context['mask_jump'].value:.3f}; " if "mask_jump" in context else ""
@@ -43,16 +45,24 @@ def show(evaluation: Evaluation, console: Console) -> None:
 def table(title: str, rows: Sequence[Row], meanings: dict[str, Meaning], names: Sequence[str]) -> Table:
     """A line per row of what was measured of `names`."""
     present = [name for name in names if any(name in row.figures for row in rows)]
-    ways = {row.way for row in rows if row.way}
+    several = len({row.versus for row in rows if row.versus}) > 1
     found = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     found.add_column("method", no_wrap=True)
     for name in present:
-        found.add_column(meanings[name].title, justify="right", min_width=5)
+        widest = max(len(text(row, name)) for row in rows)
+        found.add_column(meanings[name].title, justify="right", min_width=widest)
     for row in rows:
         style = "dim" if row.kind == "baseline" else "red" if row.verdict == "fails" else None
-        name = f"{row.method} / {row.way}" if len(ways) > 1 and row.way else row.method
-        found.add_row(name, *[text(row, each) for each in present], style=style)
+        if row.default:
+            style = style or "bold"
+        found.add_row(_name(row, several), *[text(row, each) for each in present], style=style)
     return found
+
+
+def _name(row: Row, several: bool) -> str:
+    """The method as a terminal has room for it: the contrast is named where there are `several`."""
+    parts = [row.method, row.versus if several else None, "usual" if row.reference == "usual" else None]
+    return ", ".join(part for part in parts if part) + (" *" if row.default else "")
 
 
 def text(row: Row, name: str) -> str:

@@ -13,6 +13,7 @@ It is read from the first of these that is there:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,13 +69,34 @@ class Truths:
         """
         if clip.with_suffix(".truth.npz").is_file():
             return _beside(clip)
-        # Not resolved: a folder may hold links to clips that lie elsewhere.
-        name = key_of(clip.absolute().relative_to(self.clips.absolute()).as_posix())
+        name = self._name(clip)
         ranges = self.ranges.get(name)
         if self.masks is not None and (self.masks / name).is_dir():
             masks = _read_masks(self.masks / name, len(times))
             return Truth(ranges if ranges is not None else _ranges_of(masks, times), times, masks)
         return None if ranges is None else Truth(ranges)
+
+    def check(self, clips: Sequence[Path]) -> None:
+        """Raise InputError where there are masks or ranges, but of none of the `clips`: their names are wrong then."""
+        names = [self._name(clip) for clip in clips]
+        dated = any(name in self.ranges for name in names)
+        drawn = self.masks is not None and any((self.masks / name).is_dir() for name in names)
+        if not names or drawn:
+            return
+        if self.masks is not None and not (dated and (self.masks / RANGES).is_file()):
+            raise InputError(
+                f"--masks {self.masks}: has nothing of the clips in {self.clips}; the masks of {clips[0].name}, for "
+                f"one, must be {self.masks / names[0]}/*.png"
+            )
+        if self.ranges and not dated:
+            raise InputError(
+                f"{self.clips / RANGES}: names no clip of the folder; the path of {clips[0].name}, for one, must be "
+                f"{names[0]}"
+            )
+
+    def _name(self, clip: Path) -> str:
+        # Not resolved: a folder may hold links to clips that lie elsewhere.
+        return key_of(clip.absolute().relative_to(self.clips.absolute()).as_posix())
 
 
 def find_truths(clips: Path, masks: Path | None = None) -> Truths:

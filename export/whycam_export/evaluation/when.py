@@ -20,7 +20,9 @@ RANDOM, NEWEST = Question("random", None), Question("newest first", None)
 def evaluate_when(
     found: Gathered, network: Network, asked: Sequence[Question], seed: int, context: Tally, progress: Progress
 ) -> list[Row]:
-    """A row for each question, and for each baseline: on windows as they are, and with the event moved through them."""
+    """A row for each question that has an answer, and for each baseline: on windows as they are, and with the event
+    moved through them.
+    """
     rows = [Measured(question, "method") for question in asked]
     rows += [Measured(question, "baseline") for question in (RANDOM, NEWEST)]
     every = [row.question for row in rows]
@@ -44,7 +46,7 @@ def evaluate_when(
             if all(row.question in shares for shares in moved):
                 measure_moved(group, [shares[row.question] for shares in moved], row)
     progress("explaining frames", steps, steps)
-    return [row.row() for row in rows]
+    return [row for row in (row.row() for row in rows) if row.figures]
 
 
 def _relevances(

@@ -31,7 +31,7 @@ def evaluate_where(
     context: Tally,
     progress: Progress,
 ) -> tuple[list[Row], list[Example]]:
-    """A row for each question `asked`, and for each baseline, on the windows that show the anomaly.
+    """A row for each question `asked` that has an answer, and for each baseline, on the windows that show the anomaly.
 
     A few of the windows come as examples, with what the methods of `asked_when` say of them, too.
     """
@@ -52,7 +52,8 @@ def evaluate_where(
         for row, maps in zip(baselines, _baseline_maps(network, case, seed + index), strict=True):
             bench.measure(maps, row)
     progress("explaining windows", len(found.shown), len(found.shown))
-    return [row.row() for row in (*rows.values(), *baselines)], examples
+    measured = (row.row() for row in (*rows.values(), *baselines))
+    return [row for row in measured if row.figures], examples
 
 
 def with_costs(rows: Sequence[Row], case: Case, network: Network, context: Tally, progress: Progress) -> list[Row]:

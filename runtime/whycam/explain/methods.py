@@ -30,6 +30,8 @@ class Way:
     """The bundle's graphs that it runs, beside those that score."""
     of_class: bool = True
     """Whether it knows the class that is explained; others show what the model looks at in any case."""
+    of_reference: bool = True
+    """Whether it asks what the camera usually shows, where that is the reference; others answer the same without."""
     caution: str | None = None
     """What measuring it has shown that its user must know."""
 
@@ -130,6 +132,7 @@ METHODS: dict[str, Method] = {
         paper="Bahdanau et al. 2015",
         needs=("maps_attention", "head_attention"),
         of_class=False,
+        of_reference=False,
         heatmaps=_attention,
     ),
     "saliency": Method(
@@ -138,6 +141,7 @@ METHODS: dict[str, Method] = {
         paper="Simonyan et al. 2014",
         needs=("head_vjp", "pixels_vjp"),
         family="pixels",
+        of_reference=False,
         heatmaps=pixels.saliency,
     ),
     "gradient-x-input": Method(
@@ -147,6 +151,7 @@ METHODS: dict[str, Method] = {
         needs=("head_vjp", "pixels_vjp"),
         family="pixels",
         caution=_NO_BETTER,
+        of_reference=False,
         heatmaps=pixels.gradient_x_input,
     ),
     "smoothgrad": Method(
@@ -155,6 +160,7 @@ METHODS: dict[str, Method] = {
         paper="Smilkov et al. 2017",
         needs=("head_vjp", "pixels_vjp"),
         family="pixels",
+        of_reference=False,
         heatmaps=pixels.smoothgrad,
     ),
     "integrated-gradients": Method(
@@ -164,6 +170,7 @@ METHODS: dict[str, Method] = {
         needs=("head_vjp", "pixels_vjp"),
         family="pixels",
         caution=_NO_BETTER,
+        of_reference=False,
         heatmaps=pixels.integrated_gradients,
     ),
     "guided-backprop": Method(
@@ -173,6 +180,7 @@ METHODS: dict[str, Method] = {
         needs=("head_vjp", "pixels_guided"),
         caution=_OF_THE_CNN,
         family="pixels",
+        of_reference=False,
         heatmaps=pixels.guided_backprop,
     ),
     "guided-grad-cam": Method(
@@ -190,6 +198,7 @@ METHODS: dict[str, Method] = {
         needs=("head_excitation", "maps_excitation"),
         family="recurrent",
         caution=_OF_THE_CNN,
+        of_reference=False,
         heatmaps=_excitation,
     ),
     "contrastive-excitation": Method(
@@ -198,6 +207,7 @@ METHODS: dict[str, Method] = {
         paper="Zhang et al. 2016; Bargal et al. 2018",
         needs=("head_excitation", "maps_excitation"),
         family="recurrent",
+        of_reference=False,
         heatmaps=_contrastive_excitation,
     ),
     "occlusion": Method(
@@ -247,6 +257,7 @@ TIME_METHODS: dict[str, TimeMethod] = {
         paper="Bahdanau et al. 2015",
         needs=("head_attention",),
         of_class=False,
+        of_reference=False,
         shares=time.attention,
     ),
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -15,9 +17,9 @@ from tests.export.evaluation.fire_clips import GREEN, Scene, write
 from tests.runtime import tiny_bundle
 from whycam.errors import InputError, WhycamError
 from whycam_export.commands.evaluate import evaluate as command
-from whycam_export.errors import TrainingError
 from whycam_export.evaluation import Options, evaluate
 from whycam_export.evaluation.result import Evaluation, Row
+from whycam_export.evaluation.table import show
 
 FIRE = Scene("fire, top right", quarter=1)
 FIGHT = Scene("fight, bottom left", "fight", GREEN, quarter=2)
@@ -35,7 +37,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(clips: Path, bundle: Path) -> Evaluation:
-    return evaluate(clips, bundle, Options(versus=("normal", "none")))
+    return evaluate(clips, bundle, Options(versus=("normal", "none"), references=("none",)))
 
 
 def row(rows: Sequence[Row], method: str, versus: str | None = "normal") -> Row:
@@ -57,6 +59,12 @@ def test_baselines_stand_in_the_same_table_and_are_worse(found: Evaluation) -> N
         assert figures["difference"].value < best["difference"].value
 
 
+def test_methods_that_point_alike_are_ranked_by_what_the_score_depends_on(found: Evaluation) -> None:
+    alike = [row.figures["difference"].value for row in found.ranked() if row.figures["pointing"].value == 1]
+    assert len(set(alike)) > 1
+    assert alike == sorted(alike, reverse=True)
+
+
 def test_every_method_is_measured_with_every_contrast(found: Evaluation) -> None:
     measured = {(row.method, row.versus) for row in found.where if row.kind == "method"}
     assert measured >= {(method, versus) for method in ("grad-cam", "hirescam") for versus in ("normal", "none")}
@@ -70,6 +78,32 @@ def test_what_is_usual_is_a_reference_where_a_whole_window_came_before(tmp_path:
     assert (plain.reference, plain.figures["deletion"].n) == ("none", 2)
     assert (usual.reference, usual.figures["deletion"].n) == ("usual", 1)
     assert {row.reference for row in found.when if row.method == "leave-one-out"} == {"none", "usual"}
+
+
+def test_by_default_what_whycam_explains_by_is_measured_and_marked(clips: Path, bundle: Path) -> None:
+    found = evaluate(clips, bundle, Options(methods=("grad-cam++", "grad-cam"), windows=1, cost=False))
+    marked = [(row.method, row.way) for row in (*found.where, *found.when) if row.default]
+    assert marked == [("grad-cam++", "normal, usual"), ("keep-one", "normal, usual")]
+    assert [row["default"] for row in found.as_dict()["where"] if row["method"] == "random"] == [False]
+
+
+def test_the_tables_fit_a_terminal(clips: Path, bundle: Path) -> None:
+    screen = io.StringIO()
+    show(
+        evaluate(clips, bundle, Options(methods=("contrastive-excitation",), windows=1)), Console(file=screen, width=80)
+    )
+    lines = screen.getvalue()
+    assert "contrastive-excitation " in lines
+    assert "keep-one, usual *" in lines
+    assert "bias" in lines
+    assert "…" not in lines
+
+
+def test_what_asks_for_no_reference_is_measured_once(tmp_path: Path, bundle: Path) -> None:
+    clips = write(tmp_path, FIRE, Scene("fire from the start", onset=0, frames=5))
+    options = Options(methods=("saliency",), references=("none", "usual"), when=False, cost=False)
+    (saliency,) = (row for row in evaluate(clips, bundle, options).where if row.method == "saliency")
+    assert (saliency.reference, saliency.way) == ("none", "normal")
 
 
 def test_the_cost_of_what_knows_no_class_is_measured_without_a_contrast(found: Evaluation) -> None:
@@ -106,7 +140,7 @@ def test_cost_is_told_in_milliseconds_and_in_frames(found: Evaluation) -> None:
 
 
 def test_the_same_clips_give_the_same_figures(found: Evaluation, clips: Path, bundle: Path) -> None:
-    again = evaluate(clips, bundle, Options(methods=("hirescam",), cost=False))
+    again = evaluate(clips, bundle, Options(methods=("hirescam",), references=("none",), cost=False))
     measured = row(again.where, "hirescam").figures
     assert measured == {name: row(found.where, "hirescam").figures[name] for name in measured}
     assert row(again.where, "random", None).figures == row(found.where, "random", None).figures
@@ -146,6 +180,14 @@ def test_a_wrong_option_is_told_with_what_there_is(clips: Path, bundle: Path, op
         evaluate(clips, bundle, options)
 
 
+def test_a_method_that_the_bundle_has_no_graphs_for_is_told_with_the_way_to_get_them(
+    clips: Path, tmp_path: Path
+) -> None:
+    small = tiny_bundle.build(tmp_path / "small.whycam", explain="cams")
+    with pytest.raises(InputError, match=r"method 'saliency' needs pixels_vjp\.onnx.*: export it with --explain all"):
+        evaluate(clips, small, Options(methods=("saliency",)))
+
+
 def test_clips_that_are_decided_wrongly_leave_nothing_to_explain(tmp_path: Path, bundle: Path) -> None:
     clips = write(tmp_path, Scene("green", colour=GREEN))
     with pytest.raises(InputError, match="no window that shows its anomaly is labelled rightly"):
@@ -153,7 +195,7 @@ def test_clips_that_are_decided_wrongly_leave_nothing_to_explain(tmp_path: Path,
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path, bundle: Path) -> None:
-    with pytest.raises(TrainingError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         evaluate(tmp_path / "nowhere", bundle)
 
 
@@ -195,3 +237,11 @@ def test_an_output_that_is_a_file_is_refused_before_the_work(clips: Path, bundle
     shutil.copy(bundle / "manifest.json", tmp_path / "taken")
     _, _, error = invoke(str(clips), "-b", str(bundle), "--explanations", "-o", str(tmp_path / "taken"))
     assert "is a file; give a folder" in str(error)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, bundle: Path) -> None:
+    _, _, error = invoke(
+        str(tmp_path / "no clips"), "-b", str(bundle), "--explanations", "-o", "/proc/whycam/evaluation"
+    )
+    assert isinstance(error, InputError)
+    assert str(error).startswith("/proc/whycam/evaluation: cannot be written")

@@ -58,6 +58,14 @@ def test_the_layer_whose_peaks_lie_in_the_masks_is_the_best(tmp_path: Path) -> N
     assert len(tried) == 2
 
 
+def test_layers_are_tried_on_clips_too_short_to_tell_what_is_usual(tmp_path: Path) -> None:
+    reddish().save(tmp_path / "red.keras")
+    clips = write(tmp_path / "clips", Scene("short", onset=0, frames=5))
+    options = ExportOptions(classes=("normal", "fire"), normal="normal", frame_interval=0.1, preprocess="none")
+    tried = try_layers(tmp_path / "red.keras", clips, options)
+    assert {each.layer for each in tried} == {"fine", "coarse"}
+
+
 def test_a_network_without_maps_to_choose_is_refused(tmp_path: Path) -> None:
     frames = [layers.TimeDistributed(layers.Conv2D(2, 1)), layers.TimeDistributed(layers.Flatten())]
     Sequential([Input((4, 2, 2, 3)), *frames, layers.GRU(2), layers.Dense(2)]).save(tmp_path / "tiny.keras")

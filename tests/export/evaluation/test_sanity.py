@@ -150,7 +150,7 @@ def test_shuffling_keeps_what_a_layer_weighs_and_only_mixes_it_up() -> None:
 def test_a_model_that_the_bundle_was_not_exported_from_is_refused(
     exported: tuple[Path, Bundle], tmp_path: Path
 ) -> None:
-    from whycam_export.evaluation.shuffling import check_origin
+    from whycam_export.evaluation.rewriting import check_origin
 
     _, bundle = exported
     other = tmp_path / "other.keras"

@@ -115,3 +115,21 @@ def test_a_wrong_line_of_ranges_is_named(tmp_path: Path, content: str, message: 
 def test_masks_that_are_no_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         find_truths(tmp_path, tmp_path / "masks")
+
+
+def test_masks_of_other_clips_are_refused_with_the_name_that_they_must_have(tmp_path: Path) -> None:
+    clip = write(tmp_path / "clips", SCENE, truth=False) / "fire" / "one.mp4"
+    write_masks(tmp_path / "masks" / "one", SCENE.masks())
+    with pytest.raises(InputError, match=r"masks: has nothing of the clips .* must be .*masks/fire/one/\*\.png"):
+        find_truths(tmp_path / "clips", tmp_path / "masks").check([clip])
+    (tmp_path / "masks" / "ranges.csv").write_text("path,start,end\nfire/one,1.2,2.4\n")
+    find_truths(tmp_path / "clips", tmp_path / "masks").check([clip])
+
+
+def test_ranges_may_be_of_more_clips_than_there_are_but_not_of_others_alone(tmp_path: Path) -> None:
+    clip = write(tmp_path, SCENE, truth=False) / "fire" / "one.mp4"
+    (tmp_path / "ranges.csv").write_text("path,start,end\none.mp4,1.2,2.4\n")
+    with pytest.raises(InputError, match=r"ranges\.csv: names no clip of the folder; .* must be fire/one"):
+        find_truths(tmp_path).check([clip])
+    (tmp_path / "ranges.csv").write_text("path,start,end\nfire/gone.mp4,1,2\nfire/one.mp4,1.2,2.4\n")
+    find_truths(tmp_path).check([clip])
