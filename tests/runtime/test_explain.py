@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 import tiny_bundle
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 from tiny_bundle import CLASSES, MAP, SIZE, WEIGHTS, Expected, T
 
 import whycam
 from whycam import Detector, InputError, overlay
+from whycam.detect import Snapshot
 from whycam.explain import METHOD, METHODS, TIME, TIME_METHODS
 from whycam.explain.cams import resized
+from whycam.explain.inquiry import Inquiry
 
 Frames = NDArray[np.uint8]
 
@@ -197,6 +201,40 @@ def test_leave_one_out_and_keep_one_are_exact(detector: Detector, frames: Frames
     for name, support in zip(("leave-one-out", "keep-one"), np.maximum(np.array(parts), 0).T, strict=True):
         shares = detector.explain("layercam", "fire", "normal", time=name).relevance
         np.testing.assert_allclose(shares, support / support.sum(), atol=1e-5)
+
+
+def runs(bundle: Path, window: Snapshot, method: str, time: str, chosen: list[int]) -> list[tuple[str, int]]:
+    """The graphs that a question runs, each with the size of its batch."""
+    seen = []
+
+    def run(name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        session = InferenceSession(bundle / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        seen.append((name, len(next(iter(inputs.values())))))
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    ask = Inquiry(run, window, target("fire", "normal"))
+    TIME_METHODS[time].shares(ask)
+    ask.chosen = tuple(chosen)
+    METHODS[method].heatmaps(ask)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("method", "time", "expected"),
+    [
+        ("activation", "relevance", [("head_vjp", T)]),
+        ("activation", "leave-one-out", [("head", T + 1)]),
+        ("activation", "keep-one", [("head", T + 1)]),
+        ("grad-cam", "relevance", [("head_vjp", T), ("maps_vjp", 2)]),
+        ("saliency", "relevance", [("head_vjp", T), ("pixels_vjp", 2)]),
+        ("excitation", "keep-one", [("head", T + 1), ("head_excitation", T), ("maps_excitation", 2)]),
+    ],
+)
+def test_when_costs_the_head_once_and_where_the_cnn_for_the_chosen_frames_alone(
+    built_bundle: Path, detector: Detector, method: str, time: str, expected: list[tuple[str, int]]
+) -> None:
+    assert runs(built_bundle, detector.snapshot(), method, time, [1, 3]) == expected
 
 
 def test_what_is_usual_can_be_the_reference(built_bundle: Path, frames: Frames) -> None:
