@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import whycam
 from whycam import Detector, InputError, overlay
 from whycam.detect import Snapshot
 from whycam.explain import METHOD, METHODS, TIME, TIME_METHODS
-from whycam.explain.cams import resized
+from whycam.explain.cams import Maps, grad_cam_plus_plus, resized, xgrad_cam
 from whycam.explain.inquiry import Inquiry
 
 Frames = NDArray[np.uint8]
@@ -104,6 +104,27 @@ def test_heat_maps_follow_the_papers_equations(
     np.testing.assert_allclose(explanation.heatmaps, expected, rtol=1e-4, atol=1e-6 * max(expected.max(), 1))
     assert explanation.heatmaps.dtype == np.float32
     assert (explanation.label, explanation.method, explanation.versus) == (label, method, versus)
+
+
+@pytest.mark.parametrize(
+    ("cam", "differences"), [(grad_cam_plus_plus, [3, -3, 0.0001, -4]), (xgrad_cam, [3, -3, 0.0001, 0])]
+)
+def test_maps_less_the_usual_ones_meet_no_pole(cam: Callable[[Maps, Maps], Maps], differences: list[float]) -> None:
+    """Their sum may be such that the paper's equation divides by next to nothing: that channel would drown all."""
+    maps = np.array(differences, np.float32).reshape(1, 1, 1, 4)
+    gradient = np.array([0.5, 0.4, 0.5, 0.5], np.float32).reshape(1, 1, 1, 4)
+
+    assert cam(maps, gradient).max() <= gradient.sum() * maps.max()
+
+
+def test_a_faint_gradient_is_a_gradient() -> None:
+    random = np.random.default_rng(2)
+    maps, gradient = random.random((2, 3, 4, 4), np.float32), random.normal(size=(2, 3, 4, 4)).astype(np.float32)
+
+    faint, fainter = (grad_cam_plus_plus(maps, np.float32(scale) * gradient) for scale in (1e-9, 1e-12))
+
+    assert fainter.max() > 0
+    np.testing.assert_allclose(faint, 1000 * fainter, rtol=1e-4)
 
 
 def test_guided_grad_cam_is_one_times_the_other(detector: Detector) -> None:
