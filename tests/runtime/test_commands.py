@@ -226,6 +226,19 @@ def test_explain_draws_several_methods_side_by_side(whycam: Run, bundle: Path, v
     assert three.shape != one.shape
 
 
+@pytest.mark.parametrize("methods", ["contrastive-excitation", "grad-cam,contrastive-excitation"])
+def test_what_explain_was_asked_stands_in_the_picture_whole(
+    whycam: Run, bundle: Path, video: Path, tmp_path: Path, methods: str
+) -> None:
+    asked = ("--method", methods, "--label", "fight", "--versus", "fire", "--counter", "--frames", 1)
+    result = whycam("explain", video, "-b", bundle, "--at", 1.5, "-o", "why.png", *asked)
+
+    assert result.returncode == 0, result.stderr
+    words = cv2.imread(str(tmp_path / "why.png"))[:100]
+    assert words.min() < 200
+    assert (words[:, -5:] == 255).all(), "no letter is cut off at the edge"
+
+
 def test_explain_saves_several_methods_and_what_was_asked(
     whycam: Run, bundle: Path, video: Path, tmp_path: Path
 ) -> None:
