@@ -281,6 +281,7 @@ def test_explain_lists_its_methods_and_which_of_them_a_bundle_offers(whycam: Run
     assert (every.returncode, own.returncode) == (0, 0), every.stderr + own.stderr
     for name in ("grad-cam++", "saliency", "rise", "leave-one-out"):
         assert f"  {name} " in every.stdout
+    assert every.stdout.count("Fails a sanity check") == 2, "guided-backprop and excitation"
     assert "not with this bundle" not in every.stdout
     assert own.stdout.count("not with this bundle: train the model with --attention") == 2
 
