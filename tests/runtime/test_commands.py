@@ -322,7 +322,7 @@ def test_the_contrast_may_be_chosen(
         (["--at", "1", "--time", "noon"], "method in time 'noon': there are relevance"),
         (["--at", "1", "--frames", "none"], "--frames none: give how many"),
         (["--at", "1", "--reference", "home"], "--reference home: choose auto, usual, none"),
-        (["--at", "0.5", "--reference", "usual"], "the camera's usual maps are not known yet"),
+        (["--at", "0.5", "--reference", "usual"], "or take `none` as reference"),
         (["--at", "1", "--view", "x-ray"], "--view x-ray: choose heat, contours, feature-maps"),
         (["--at", "1", "--method", "attention"], "train the model with --attention"),
         (["--at", "1", "--precision", "int8"], "precision 'int8': bundle 'colours' has fp32"),
