@@ -226,6 +226,19 @@ def test_explain_draws_several_methods_side_by_side(whycam: Run, bundle: Path, v
     assert three.shape != one.shape
 
 
+@pytest.mark.parametrize("methods", ["contrastive-excitation", "grad-cam,contrastive-excitation"])
+def test_what_explain_was_asked_stands_in_the_picture_whole(
+    whycam: Run, bundle: Path, video: Path, tmp_path: Path, methods: str
+) -> None:
+    asked = ("--method", methods, "--label", "fight", "--versus", "fire", "--counter", "--frames", 1)
+    result = whycam("explain", video, "-b", bundle, "--at", 1.5, "-o", "why.png", *asked)
+
+    assert result.returncode == 0, result.stderr
+    words = cv2.imread(str(tmp_path / "why.png"))[:100]
+    assert words.min() < 200
+    assert (words[:, -5:] == 255).all(), "no letter is cut off at the edge"
+
+
 def test_explain_saves_several_methods_and_what_was_asked(
     whycam: Run, bundle: Path, video: Path, tmp_path: Path
 ) -> None:
@@ -268,6 +281,7 @@ def test_explain_lists_its_methods_and_which_of_them_a_bundle_offers(whycam: Run
     assert (every.returncode, own.returncode) == (0, 0), every.stderr + own.stderr
     for name in ("grad-cam++", "saliency", "rise", "leave-one-out"):
         assert f"  {name} " in every.stdout
+    assert every.stdout.count("Fails a sanity check") == 2, "guided-backprop and excitation"
     assert "not with this bundle" not in every.stdout
     assert own.stdout.count("not with this bundle: train the model with --attention") == 2
 
@@ -308,7 +322,7 @@ def test_the_contrast_may_be_chosen(
         (["--at", "1", "--time", "noon"], "method in time 'noon': there are relevance"),
         (["--at", "1", "--frames", "none"], "--frames none: give how many"),
         (["--at", "1", "--reference", "home"], "--reference home: choose auto, usual, none"),
-        (["--at", "0.5", "--reference", "usual"], "the camera's usual maps are not known yet"),
+        (["--at", "0.5", "--reference", "usual"], "or take `none` as reference"),
         (["--at", "1", "--view", "x-ray"], "--view x-ray: choose heat, contours, feature-maps"),
         (["--at", "1", "--method", "attention"], "train the model with --attention"),
         (["--at", "1", "--precision", "int8"], "precision 'int8': bundle 'colours' has fp32"),

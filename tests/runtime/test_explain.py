@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 import tiny_bundle
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 from tiny_bundle import CLASSES, MAP, SIZE, WEIGHTS, Expected, T
 
 import whycam
 from whycam import Detector, InputError, overlay
+from whycam.detect import Snapshot
 from whycam.explain import METHOD, METHODS, TIME, TIME_METHODS
-from whycam.explain.cams import resized
+from whycam.explain.cams import Maps, grad_cam_plus_plus, resized, xgrad_cam
+from whycam.explain.inquiry import Inquiry
 
 Frames = NDArray[np.uint8]
 
@@ -100,6 +104,27 @@ def test_heat_maps_follow_the_papers_equations(
     np.testing.assert_allclose(explanation.heatmaps, expected, rtol=1e-4, atol=1e-6 * max(expected.max(), 1))
     assert explanation.heatmaps.dtype == np.float32
     assert (explanation.label, explanation.method, explanation.versus) == (label, method, versus)
+
+
+@pytest.mark.parametrize(
+    ("cam", "differences"), [(grad_cam_plus_plus, [3, -3, 0.0001, -4]), (xgrad_cam, [3, -3, 0.0001, 0])]
+)
+def test_maps_less_the_usual_ones_meet_no_pole(cam: Callable[[Maps, Maps], Maps], differences: list[float]) -> None:
+    """Their sum may be such that the paper's equation divides by next to nothing: that channel would drown all."""
+    maps = np.array(differences, np.float32).reshape(1, 1, 1, 4)
+    gradient = np.array([0.5, 0.4, 0.5, 0.5], np.float32).reshape(1, 1, 1, 4)
+
+    assert cam(maps, gradient).max() <= gradient.sum() * maps.max()
+
+
+def test_a_faint_gradient_is_a_gradient() -> None:
+    random = np.random.default_rng(2)
+    maps, gradient = random.random((2, 3, 4, 4), np.float32), random.normal(size=(2, 3, 4, 4)).astype(np.float32)
+
+    faint, fainter = (grad_cam_plus_plus(maps, np.float32(scale) * gradient) for scale in (1e-9, 1e-12))
+
+    assert fainter.max() > 0
+    np.testing.assert_allclose(faint, 1000 * fainter, rtol=1e-4)
 
 
 def test_guided_grad_cam_is_one_times_the_other(detector: Detector) -> None:
@@ -197,6 +222,40 @@ def test_leave_one_out_and_keep_one_are_exact(detector: Detector, frames: Frames
     for name, support in zip(("leave-one-out", "keep-one"), np.maximum(np.array(parts), 0).T, strict=True):
         shares = detector.explain("layercam", "fire", "normal", time=name).relevance
         np.testing.assert_allclose(shares, support / support.sum(), atol=1e-5)
+
+
+def runs(bundle: Path, window: Snapshot, method: str, time: str, chosen: list[int]) -> list[tuple[str, int]]:
+    """The graphs that a question runs, each with the size of its batch."""
+    seen = []
+
+    def run(name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        session = InferenceSession(bundle / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        seen.append((name, len(next(iter(inputs.values())))))
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    ask = Inquiry(run, window, target("fire", "normal"))
+    TIME_METHODS[time].shares(ask)
+    ask.chosen = tuple(chosen)
+    METHODS[method].heatmaps(ask)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("method", "time", "expected"),
+    [
+        ("activation", "relevance", [("head_vjp", T)]),
+        ("activation", "leave-one-out", [("head", T + 1)]),
+        ("activation", "keep-one", [("head", T + 1)]),
+        ("grad-cam", "relevance", [("head_vjp", T), ("maps_vjp", 2)]),
+        ("saliency", "relevance", [("head_vjp", T), ("pixels_vjp", 2)]),
+        ("excitation", "keep-one", [("head", T + 1), ("head_excitation", T), ("maps_excitation", 2)]),
+    ],
+)
+def test_when_costs_the_head_once_and_where_the_cnn_for_the_chosen_frames_alone(
+    built_bundle: Path, detector: Detector, method: str, time: str, expected: list[tuple[str, int]]
+) -> None:
+    assert runs(built_bundle, detector.snapshot(), method, time, [1, 3]) == expected
 
 
 def test_what_is_usual_can_be_the_reference(built_bundle: Path, frames: Frames) -> None:

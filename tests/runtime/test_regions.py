@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from whycam.explain.regions import strongest_regions
+from whycam.explain import strongest_regions
 
 
 def box(region: object) -> tuple[int, ...]:

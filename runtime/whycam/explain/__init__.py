@@ -3,6 +3,17 @@
 from whycam.explain.default import METHOD, TIME
 from whycam.explain.explanation import Explanation
 from whycam.explain.methods import METHODS, TIME_METHODS
-from whycam.explain.overlay import overlay
+from whycam.explain.overlay import outline, overlay
+from whycam.explain.regions import Region, strongest_regions
 
-__all__ = ["METHOD", "METHODS", "TIME", "TIME_METHODS", "Explanation", "overlay"]
+__all__ = [
+    "METHOD",
+    "METHODS",
+    "TIME",
+    "TIME_METHODS",
+    "Explanation",
+    "Region",
+    "outline",
+    "overlay",
+    "strongest_regions",
+]

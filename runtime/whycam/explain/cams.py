@@ -24,13 +24,13 @@ def grad_cam(maps: Maps, gradient: Maps) -> Maps:
 def grad_cam_plus_plus(maps: Maps, gradient: Maps) -> Maps:
     """Grad-CAM++ (Chattopadhay et al. 2018, eq. 10, 11 and 19): relu(sum_c w_c A_c), w_c = sum_ij alpha_ij relu(G_ij).
 
-    The logit is explained through an exponential, as in the paper: then all derivatives are powers of G.
+    The logit is explained through an exponential, as in the paper: then all derivatives are powers of G, and
+    alpha = G^2 / (2 G^2 + G^3 sum_ij A) = 1 / (2 + G sum_ij A). The paper's maps are never below zero; a sum that is,
+    of maps less the usual ones, is taken for nought, for the quotient has a pole there.
     """
-    square = gradient**2
-    total = maps.sum(axis=(2, 3), keepdims=True)
-    below = 2 * square + total * square * gradient
-    alpha = np.where(np.abs(below) > _TINY, square / np.where(np.abs(below) > _TINY, below, 1), 0)
-    weights = (alpha * relu(gradient)).sum(axis=(2, 3), dtype=np.float32)
+    raising = relu(gradient)
+    total = relu(maps.sum(axis=(2, 3), keepdims=True))
+    weights = (raising / (2 + total * raising)).sum(axis=(2, 3))
     return relu(np.einsum("nc,nchw->nhw", weights, maps))
 
 
@@ -45,10 +45,14 @@ def layercam(maps: Maps, gradient: Maps) -> Maps:
 
 
 def xgrad_cam(maps: Maps, gradient: Maps) -> Maps:
-    """XGrad-CAM (Fu et al. 2020, eq. 8): relu(sum_c w_c A_c), w_c = sum_ij G_c A_c / sum_ij A_c."""
-    total = maps.sum(axis=(2, 3))
-    along = (gradient * maps).sum(axis=(2, 3))
-    weights = np.where(np.abs(total) > _TINY, along / np.where(np.abs(total) > _TINY, total, 1), 0)
+    """XGrad-CAM (Fu et al. 2020, eq. 8): relu(sum_c w_c A_c), w_c = sum_ij G_c A_c / sum_ij A_c.
+
+    That is the mean of G weighed by A. The paper's maps are never below zero; for others |A| weighs, so that the mean
+    has no pole where a map's parts cancel.
+    """
+    size = np.abs(maps)
+    total = size.sum(axis=(2, 3))
+    weights = (gradient * size).sum(axis=(2, 3)) / np.maximum(total, _TINY)
     return relu(np.einsum("nc,nchw->nhw", weights, maps))
 
 

@@ -37,7 +37,10 @@ class Inquiry:
         Raises InputError where they are not known.
         """
         if usual and window.usual is None:
-            raise InputError("the camera's usual maps are not known yet: let the window slide on for its own length")
+            raise InputError(
+                "the camera's usual maps are not known yet: explain a window that as long a one has gone before, "
+                "or take `none` as reference"
+            )
         self._run = run
         self.window = window
         self.target = target

@@ -79,7 +79,10 @@ def _attention(ask: Inquiry) -> Maps:
 _BACK = "the head and the CNN above the CAM layer, once backwards"
 _CNN = "the head once, the whole CNN forwards and backwards"
 _CAMS: dict[str, Any] = {"cost": _BACK, "needs": ("head_vjp", "maps_vjp")}
-_OF_THE_CNN = "It hardly changes with the head's weights: it shows what the CNN sees rather than what it was taken for."
+_OF_THE_CNN = (
+    "Fails a sanity check, it hardly changes with the head's weights: it shows what the CNN sees rather than what that "
+    "was taken for."
+)
 _NO_BETTER = "On drawn scenes, blurring what it shows moved the score no more than blurring at random."
 _CACHED: dict[str, Any] = {"cost": "next to nothing: the maps are in the window", "of_class": False}
 

@@ -20,15 +20,17 @@ def relevance(ask: Inquiry) -> Shares:
 
 
 def leave_one_out(ask: Inquiry) -> Shares:
-    """How far the target falls without each frame (Robnik-Sikonja and Kononenko 2008), exactly: T windows at once."""
-    windows = np.repeat(ask.features[np.newaxis], len(ask.features), axis=0)
-    frames = np.arange(len(ask.features))
+    """How far the target falls without each frame (Robnik-Sikonja and Kononenko 2008), exactly, in one run."""
+    count = len(ask.features)
+    windows = np.tile(ask.features, (count + 1, 1, 1))
+    frames = np.arange(count)
     windows[frames, frames] = ask.resting_features
-    return shares(ask.score - ask.scores(windows))
+    targets = ask.scores(windows)
+    return shares(targets[-1] - targets[:-1])
 
 
 def keep_one(ask: Inquiry) -> Shares:
-    """How far each frame alone lifts the target above that of a window without any, exactly: T + 1 windows at once."""
+    """How far each frame alone lifts the target above that of a window without any, exactly, in one run."""
     count = len(ask.features)
     windows = np.tile(ask.resting_features, (count + 1, count, 1))
     frames = np.arange(count)

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from whycam.explain.explanation import Explanation
 from whycam.libraries import MATPLOTLIB, needs
-from whycam.pictures.figure import asked, shown, small
-from whycam.pictures.palette import ALERT, INK, QUIET
+from whycam.pictures.figure import asked, shown, small, subtitle
+from whycam.pictures.palette import ALERT, INK
 
 _MOST_COLUMNS = 6
-_CELL = 1.9
-"""Width of a frame's picture, in inches."""
+_CELL, _LARGEST_CELL = 1.9, 3.0
+"""Width of a frame's picture, in inches; few columns have larger ones."""
+_ROOM = 4.2
 _LABELS = 1.5
-_TOP, _BOTTOM = 0.85, 0.2
+_TOP, _BOTTOM = 1.03, 0.2
 
 
 def draw_comparison(
@@ -43,8 +44,9 @@ def draw_comparison(
     columns = sorted(first.order[:_MOST_COLUMNS])
     pictures = {index: small(first.frames[index] if frames is None else frames[index]) for index in columns}
     aspect = pictures[columns[0]].shape[0] / pictures[columns[0]].shape[1]
-    width = _LABELS + len(columns) * _CELL + 0.2
-    height = _TOP + len(explanations) * (_CELL * aspect + 0.06) + _BOTTOM
+    cell = min(max(_CELL, _ROOM / len(columns)), _LARGEST_CELL)
+    width = _LABELS + len(columns) * cell + 0.2
+    height = _TOP + len(explanations) * (cell * aspect + 0.06) + _BOTTOM
     figure = Figure(figsize=(width, height), dpi=130)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
@@ -55,7 +57,7 @@ def draw_comparison(
         top=1 - _TOP / height,
         bottom=_BOTTOM / height,
         wspace=0.04,
-        hspace=0.06 / (_CELL * aspect),
+        hspace=0.06 / (cell * aspect),
     )
     for row, explanation in enumerate(explanations):
         peak = float(explanation.heatmaps.max())
@@ -85,11 +87,6 @@ def draw_comparison(
     left = 0.2 / width
     headline = f"{first.label} {score:.2f} at {first.times[-1]:.2f} s"
     figure.text(left, 1 - 0.32 / height, headline, fontsize=14, weight="bold", color=INK)
-    figure.text(
-        left,
-        1 - 0.54 / height,
-        f"{asked(first)} each method on its own scale; relevance by {first.time}",
-        fontsize=9,
-        color=QUIET,
-    )
+    subtitle(figure, left, 1 - 0.54 / height, asked(first))
+    subtitle(figure, left, 1 - 0.72 / height, f"each method on its own scale; relevance by {first.time}")
     figure.savefig(path, format="png", facecolor="white")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,6 +16,9 @@ from whycam.explain.overlay import outline, overlay
 from whycam.libraries import MATPLOTLIB, needs
 from whycam.pictures.palette import ALERT, INK, QUIET
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Image = NDArray[np.uint8]
 
 _MOST_COLUMNS = 10
@@ -22,6 +26,8 @@ _CELL, _LARGEST_CELL = 1.55, 3.0
 """Width of a frame's picture, in inches; short windows have larger ones."""
 _ROOM, _SIDES = 6.2, 1.4
 _CELL_PIXELS = 320
+_SMALLEST = 5
+"""Points of a letter."""
 
 
 def draw_explanation(
@@ -101,8 +107,18 @@ def draw_explanation(
     below.spines[["top", "right"]].set_visible(False)
 
     figure.text(left, 1 - 0.32 / height, _headline(explanation, score), fontsize=14, weight="bold", color=INK)
-    figure.text(left, 1 - 0.54 / height, _question(explanation), fontsize=9, color=QUIET)
+    subtitle(figure, left, 1 - 0.54 / height, _question(explanation))
     figure.savefig(path, format="png", facecolor="white")
+
+
+def subtitle(figure: Figure, left: float, bottom: float, text: str) -> None:
+    """Write `text` from `left` on, smaller where it would run out of the picture."""
+    size = 9.0
+    drawn = figure.text(left, bottom, text, fontsize=size, color=QUIET)
+    # Letters are set on whole pixels, so a text's width does not go down quite as its size does.
+    while drawn.get_window_extent().x1 > 0.985 * figure.bbox.width and size > _SMALLEST:
+        size -= 0.25
+        drawn.set_fontsize(size)
 
 
 def shown(picture: Image, explanation: Explanation, index: int, peak: float, *, contours: bool) -> Image:
