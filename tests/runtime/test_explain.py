@@ -402,6 +402,7 @@ def test_after_a_gap_there_is_nothing_to_explain(built_bundle: Path, frames: Fra
         ({"method": "magic"}, r"method 'magic': there are grad-cam, grad-cam\+\+, hirescam"),
         ({"time": "noon"}, "method in time 'noon': there are relevance, leave-one-out, keep-one"),
         ({"method": "activation", "counter": True}, "'activation' knows no class"),
+        ({"time": "attention", "counter": True}, "method in time 'attention' knows no class"),
         ({"frames": 0}, "frames 0: give how many"),
         ({"frames": [7]}, "a window has the frames 0 to 3"),
         ({"label": "flood"}, "class 'flood': the model knows normal, fight, fire"),

@@ -102,7 +102,7 @@ def explain(
         raise InputError("VIDEO is a camera, which has no beginning to count from; record a video and explain that")
     methods = [name.strip() for name in method.split(",")]
     chosen, against = _frames(frames), _reference(reference)
-    ways = [(method_named(name, counter), name) for name in methods] + [(time_method_named(time), time)]
+    ways = [(method_named(name, counter), name) for name in methods] + [(time_method_named(time, counter), time)]
     detector = load(bundle, precision, provider)
     manifest = detector.manifest
     for way, name in ways:

@@ -155,7 +155,7 @@ class Model:
     ) -> list[Explanation]:
         """The same question answered by several methods, which share what they have in common to compute."""
         ways = [method_named(name, counter) for name in methods]
-        when = time_method_named(time)
+        when = time_method_named(time, counter)
         for way, name in [*zip(ways, methods, strict=True), (when, time)]:
             check_offered(self.manifest, way, name)
         label = window.label if label is None else label

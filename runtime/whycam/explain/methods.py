@@ -271,16 +271,13 @@ def method_named(name: str, counter: bool = False) -> Method:
 
     With `counter` also where it knows no class, and so nothing that speaks against one.
     """
-    found: Method = _named(METHODS, name, "method")
-    if counter and not found.of_class:
-        able = ", ".join(name for name, method in METHODS.items() if method.of_class)
-        raise InputError(f"method '{name}' knows no class, so nothing speaks against one: choose of {able}")
+    found: Method = _named(METHODS, name, "method", counter)
     return found
 
 
-def time_method_named(name: str) -> TimeMethod:
-    """The method in time `name`; raises InputError, naming those there are, where there is none."""
-    found: TimeMethod = _named(TIME_METHODS, name, "method in time")
+def time_method_named(name: str, counter: bool = False) -> TimeMethod:
+    """The method in time `name`; as `method_named`."""
+    found: TimeMethod = _named(TIME_METHODS, name, "method in time", counter)
     return found
 
 
@@ -289,8 +286,10 @@ def offered(methods: Mapping[str, Way], graphs: Collection[str]) -> tuple[str, .
     return tuple(name for name, method in methods.items() if set(method.needs) <= set(graphs))
 
 
-def _named(methods: Mapping[str, Any], name: str, kind: str) -> Any:
-    try:
-        return methods[name]
-    except KeyError:
-        raise InputError(f"{kind} '{name}': there are {', '.join(methods)}") from None
+def _named(methods: Mapping[str, Any], name: str, kind: str, counter: bool) -> Any:
+    if name not in methods:
+        raise InputError(f"{kind} '{name}': there are {', '.join(methods)}")
+    if counter and not methods[name].of_class:
+        able = ", ".join(name for name, method in methods.items() if method.of_class)
+        raise InputError(f"{kind} '{name}' knows no class, so nothing speaks against one: choose of {able}")
+    return methods[name]
