@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from conftest import BLUE, GREEN, RED
 from numpy.typing import NDArray
@@ -222,3 +223,60 @@ def test_a_still_picture_keeps_the_features_of_the_one_before(built_bundle: Path
     assert held is not None
     assert held.scores == pytest.approx(decision.scores)
     np.testing.assert_array_equal(detector.explain().frames[-1], black)
+
+
+# -- temperature --
+
+
+def at_temperature(path: Path, temperature: float) -> Detector:
+    bundle = Bundle.open(path)
+    return Detector(Model(Bundle(path, bundle.manifest.model_copy(update={"temperature": temperature}))))
+
+
+@pytest.mark.parametrize("made", ["built_bundle", "headed_bundle"])
+def test_scores_are_the_softmax_of_the_logits_over_the_temperature(
+    made: str, frames: Frames, request: pytest.FixtureRequest
+) -> None:
+    detector = at_temperature(request.getfixturevalue(made), 2.5)
+
+    decision = decide(detector, frames)[-1]
+
+    logits = np.asarray(detector.logits, np.float64) / 2.5
+    expected = np.exp(logits) / np.exp(logits).sum()
+    assert list(decision.scores.values()) == pytest.approx(list(expected), abs=1e-6)
+    assert detector.snapshot().scores == decision.scores
+    assert detector.model.snapshot(frames[-T:]).scores == pytest.approx(decision.scores, abs=1e-6)
+
+
+@pytest.mark.parametrize("made", ["built_bundle", "headed_bundle"])
+def test_at_a_temperature_of_one_scores_are_the_graphs_own(
+    made: str, frames: Frames, request: pytest.FixtureRequest
+) -> None:
+    detector = whycam.load(request.getfixturevalue(made))
+    decision = decide(detector, frames)[-1]
+    # The graph's own softmax, asked without the runtime.
+    head = ort.InferenceSession(detector.model.bundle.file("head.onnx"))
+    window = detector.snapshot().features()[np.newaxis]
+
+    own = head.run(["scores"], {"window": window})[0][0]
+    _, scores = detector.model.logits(window)
+
+    assert scores[0].tolist() == own.tolist()
+    if made == "headed_bundle":
+        assert list(decision.scores.values()) == own.tolist()
+    else:
+        assert list(decision.scores.values()) == pytest.approx(own.tolist(), abs=1e-6)
+
+
+def test_the_temperature_does_not_change_the_explanation(built_bundle: Path, frames: Frames) -> None:
+    plain, cool = whycam.load(built_bundle), at_temperature(built_bundle, 3)
+    decide(plain, frames)
+    decide(cool, frames)
+
+    assert np.array_equal(plain.explain(label="fire").heatmaps, cool.explain(label="fire").heatmaps)
+
+
+def test_a_cold_window_has_no_logits(detector: Detector, frames: Frames) -> None:
+    decide(detector, frames[: T - 1])
+
+    assert detector.logits is None

@@ -49,6 +49,12 @@ class Detector:
         self._scorer = model.scorer()
         self._timed: bool | None = None
         self._scores: dict[str, float] | None = None
+        self._logits: NDArray[np.float32] | None = None
+
+    @property
+    def logits(self) -> NDArray[np.float32] | None:
+        """[K] in the order of the classes: where the last decision's scores come from; None while it is cold."""
+        return self._logits
 
     @property
     def manifest(self) -> Manifest:
@@ -156,9 +162,9 @@ class Detector:
     def _decide(self, time: float) -> Decision:
         classes = self.manifest.classes
         if not self._ring.full:
-            self._scores = None
+            self._scores = self._logits = None
             return Decision(time, dict.fromkeys(classes, math.nan), label=None, warm=False, alert=False)
-        values = self._scorer.scores(self._ring)
+        self._logits, values = self._scorer.decide(self._ring)
         scores = {name: float(value) for name, value in zip(classes, values, strict=True)}
         self._scores = scores
         alert = bool(alerting(scores, self.manifest.thresholds))

@@ -15,6 +15,7 @@ from whycam.detect.graphs import GraphSpec, explanation_specs, features_spec, nu
 from whycam.detect.ring import Sample, Snapshot
 from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
 from whycam.detect.sessions import Graph, choose_providers, feature_file, open_graph
+from whycam.detect.temperature import tempered
 from whycam.errors import InputError
 from whycam.explain.default import METHOD, TIME
 from whycam.explain.explanation import Explanation
@@ -106,13 +107,13 @@ class Model:
     def logits(self, windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits and scores f32 [N, K] of windows of features f32 [N, T, F]."""
         outputs = self._run("head", {"window": windows})
-        return outputs["logits"], outputs["scores"]
+        return outputs["logits"], tempered(outputs["logits"], outputs["scores"], self.manifest.temperature)
 
     def scorer(self) -> Scorer:
         """A new sliding window: over the step graph where the bundle has one, else over the head."""
         if self._step is not None:
             return StepScorer(self._step, self.manifest)
-        return WindowScorer(self._late["head"]())
+        return WindowScorer(self._late["head"](), self.manifest)
 
     def open_explainer(self, method: str = METHOD, time: str = TIME) -> None:
         """Open the graphs of these methods now, where the first explanation should not wait for them.

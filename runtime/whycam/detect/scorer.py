@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from whycam.bundle import Manifest
 from whycam.detect.ring import FeatureRing, stacked_features
 from whycam.detect.sessions import Graph
+from whycam.detect.temperature import tempered
 
 
 class Scorer(Protocol):
@@ -18,8 +19,8 @@ class Scorer(Protocol):
     def advance(self, features: NDArray[np.float32]) -> None:
         """Let a frame's features [F] enter the window."""
 
-    def scores(self, ring: FeatureRing) -> NDArray[np.float32]:
-        """Scores [K] of the full window in `ring`, whose samples are those that entered here."""
+    def decide(self, ring: FeatureRing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits [K] and scores [K] of the full window in `ring`, whose samples are those that entered here."""
 
     def clear(self) -> None:
         """Begin a new window."""
@@ -31,22 +32,23 @@ class StepScorer:
     def __init__(self, step: Graph, manifest: Manifest) -> None:
         """A window at its start, over the step graph of the bundle that `manifest` describes."""
         self._step = step
+        self._temperature = manifest.temperature
         self._zeros: dict[str, NDArray[np.float32]] = {
             state.name: np.zeros((1, *state.shape), dtype=np.float32) for state in manifest.step.states
         }
         self._states = self._zeros
-        self._scores: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
+        self._newest: dict[str, NDArray[np.float32]] = {}
 
     def advance(self, features: NDArray[np.float32]) -> None:
         """Advance the states by one frame."""
         outputs = self._step({"features": features[np.newaxis], **self._states})
-        self._scores = outputs["scores"]
+        self._newest = outputs
         self._states = {name: outputs[f"{name}_next"] for name in self._zeros}
 
-    def scores(self, ring: FeatureRing) -> NDArray[np.float32]:
-        """The scores that came with the last step."""
-        newest: NDArray[np.float32] = self._scores[0]
-        return newest
+    def decide(self, ring: FeatureRing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What came with the last step."""
+        logits: NDArray[np.float32] = self._newest["logits"][0]
+        return logits, tempered(logits, self._newest["scores"][0], self._temperature)
 
     def clear(self) -> None:
         """Set the states to zero."""
@@ -56,17 +58,19 @@ class StepScorer:
 class WindowScorer:
     """Runs the head over the window at each decision: for heads that look both ways."""
 
-    def __init__(self, head: Graph) -> None:
-        """Over the head graph."""
+    def __init__(self, head: Graph, manifest: Manifest) -> None:
+        """Over the head graph of the bundle that `manifest` describes."""
         self._head = head
+        self._temperature = manifest.temperature
 
     def advance(self, features: NDArray[np.float32]) -> None:
         """Nothing: the ring holds the features."""
 
-    def scores(self, ring: FeatureRing) -> NDArray[np.float32]:
+    def decide(self, ring: FeatureRing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the head over the ring's window."""
-        scores: NDArray[np.float32] = self._head({"window": stacked_features(ring.samples())[np.newaxis]})["scores"][0]
-        return scores
+        outputs = self._head({"window": stacked_features(ring.samples())[np.newaxis]})
+        logits: NDArray[np.float32] = outputs["logits"][0]
+        return logits, tempered(logits, outputs["scores"][0], self._temperature)
 
     def clear(self) -> None:
         """Nothing to forget."""
