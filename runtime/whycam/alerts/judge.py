@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from whycam.alerts.episodes import AlertEvent, AlertTracker, Episode, EpisodeRules, Reason
+from whycam.alerts.episodes import AlertEvent, AlertTracker, Episode, Reason
 from whycam.alerts.motion import MotionGate
+from whycam.alerts.rules import rules_of
 from whycam.alerts.zones import Watch
 from whycam.bundle import Manifest
-from whycam.config.models import AlertRules, Camera
+from whycam.config.models import Camera
 from whycam.detect import Decision, Detector, Model, Snapshot
 from whycam.errors import InputError
 
@@ -27,13 +28,14 @@ class FrameJudge:
         self.watch = Watch(config.zones)
         self.thresholds = thresholds_of(config, model.manifest)
         self.armed = armed
-        self._rules = config.alert
+        self._alert = config.alert
         self._detector = Detector(model)
         self._gate = (
             MotionGate(config.motion.threshold, config.motion.refresh_seconds) if config.motion.enabled else None
         )
         self._moved = True
-        self._tracker = AlertTracker(_rules(self._rules, self.thresholds), open_episodes)
+        self.rules = rules_of(self._alert, self.thresholds, model.manifest)
+        self._tracker = AlertTracker(self.rules, open_episodes)
 
     @property
     def open_episodes(self) -> tuple[Episode, ...]:
@@ -74,7 +76,8 @@ class FrameJudge:
     def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
         """Raise at these scores from now on; all classes are named."""
         self.thresholds = dict(thresholds)
-        self._tracker.reconfigure(_rules(self._rules, self.thresholds))
+        self.rules = rules_of(self._alert, self.thresholds, self._detector.manifest)
+        self._tracker.reconfigure(self.rules)
 
     def set_armed(self, armed: bool, time: float) -> list[AlertEvent]:
         """Arm, or disarm, which clears the open episodes; decisions go on."""
@@ -114,18 +117,3 @@ def check_classes(camera: str, thresholds: Iterable[str], manifest: Manifest) ->
                 f"camera '{camera}': threshold of '{name}': bundle '{manifest.name}' raises alerts for "
                 f"{', '.join(manifest.anomalies)}"
             )
-
-
-def _rules(rules: AlertRules, thresholds: Mapping[str, float]) -> dict[str, EpisodeRules]:
-    return {
-        name: EpisodeRules(
-            raise_at=threshold,
-            clear_at=threshold * rules.clear_ratio,
-            minimum_seconds=rules.minimum_seconds,
-            merge_seconds=rules.merge_seconds,
-            cool_down_seconds=rules.cool_down_seconds,
-            update_seconds=rules.update_seconds,
-            signal_lost_seconds=rules.signal_lost_seconds,
-        )
-        for name, threshold in thresholds.items()
-    }

@@ -45,7 +45,8 @@ class Replay:
     """A recording's decisions, and the episodes that they make."""
 
     thresholds: dict[str, float]
-    clear_ratio: float
+    clears: dict[str, float]
+    """The score of each class below which its episodes end."""
     cool_down_seconds: float
     decisions: list[Decision] = field(default_factory=list)
     events: list[AlertEvent] = field(default_factory=list)
@@ -66,7 +67,8 @@ def replay(model: Model, camera: Camera, frames: Iterable[Frame]) -> Replay:
     A frame that is not due is no decision. Raises what the frames' source raises.
     """
     judge = FrameJudge(model, camera)
-    made = Replay(judge.thresholds, camera.alert.clear_ratio, camera.alert.cool_down_seconds)
+    clears = {name: rules.clear_at for name, rules in judge.rules.items()}
+    made = Replay(judge.thresholds, clears, camera.alert.cool_down_seconds)
     for frame in frames:
         decision, events = judge.push(frame.image, frame.time)
         # As the service does several times a second, by the clock: the recording's clock is its frames.

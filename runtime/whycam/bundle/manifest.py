@@ -153,6 +153,9 @@ class Manifest(Part):
         strangers = sorted(set(self.alert_rules) - set(anomalous))
         if strangers:
             raise ValueError(f"alert_rules name classes that are not anomalous: {', '.join(strangers)}")
+        for name, rule in self.alert_rules.items():
+            if rule.clear > self.thresholds[name]:
+                raise ValueError(f"alert_rules: '{name}' clears at {rule.clear:g}, above its threshold")
         strangers = sorted(set(self.calibrated) - set(self.precisions))
         if strangers:
             raise ValueError(f"calibrated names precisions that are not there: {', '.join(strangers)}")

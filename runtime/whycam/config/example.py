@@ -36,6 +36,8 @@ _MORE: dict[str, Any] = {
     "password_file": "broker.password",
     "password_credential": "broker-password",
     "client_id": "whycam-entrance",
+    "clear_ratio": 0.8,
+    "minimum_seconds": 0.5,
 }
 _TABLES: tuple[tuple[str, type[Table]], ...] = (
     *((key, table) for key in keys_of(Config) if (table := table_in(keys_of(Config)[key].annotation)) is not None),

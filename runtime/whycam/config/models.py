@@ -184,14 +184,17 @@ class Metrics(Table):
 class AlertRules(Table):
     """When scores become an episode, and when it ends."""
 
-    clear_ratio: float = Field(
-        default=0.8,
+    clear_ratio: float | None = Field(
+        default=None,
         gt=0,
         le=1,
-        description="an episode goes on while the score is at least this share of the threshold",
+        description="an episode goes on while the score is at least this share of the threshold; by default as the "
+        "bundle was calibrated, else 0.8",
     )
-    minimum_seconds: Seconds = Field(
-        default=0.5, description="how long the threshold must be held before an alert is raised"
+    minimum_seconds: Seconds | None = Field(
+        default=None,
+        description="how long the threshold must be held before an alert is raised; by default as the bundle was "
+        "calibrated, else 0.5",
     )
     merge_seconds: Seconds = Field(
         default=3.0, description="a dip below the clearing score that is shorter does not end the episode"

@@ -41,7 +41,7 @@ def draw_episodes(made: Replay, manifest: Manifest, title: str, path: Path) -> N
             axes.axvspan(start, stop, color=QUIET, alpha=0.16, lw=0, zorder=0)
         threshold = made.thresholds[name]
         axes.axhline(threshold, color=colour, lw=1, ls=(0, (5, 4)), zorder=1)
-        axes.axhline(threshold * made.clear_ratio, color=colour, lw=1, ls=":", zorder=1)
+        axes.axhline(made.clears[name], color=colour, lw=1, ls=":", zorder=1)
         axes.plot(times, [decision.scores[name] for decision in made.decisions], color=colour, lw=2, zorder=3)
         for span in made.spans():
             if span.label == name:

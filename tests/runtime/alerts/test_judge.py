@@ -15,6 +15,7 @@ from tests.runtime import tiny_bundle
 from whycam.alerts.episodes import AlertEvent
 from whycam.alerts.judge import FrameJudge, thresholds_of
 from whycam.bundle import Bundle
+from whycam.bundle.manifest import AlertRule
 from whycam.config.models import Camera
 from whycam.detect import Decision, Model
 from whycam.errors import InputError
@@ -147,6 +148,48 @@ def test_other_thresholds_judge_from_then_on(model: Model) -> None:
     judge.set_thresholds({"fight": decisions[-1].scores["fight"] - 0.01, "fire": 0.7})
     _, events = judged(judge, frames, start=0.8)
     assert phases(events) == [("raised", "fight", "threshold")]
+
+
+# -- what calibration has set --
+
+
+def calibrated(built: Model, **rule: float) -> Model:
+    """The same model, its bundle as `whycam calibrate thresholds` leaves it."""
+    manifest = built.manifest.model_copy(
+        update={"thresholds": {"fight": 0.8, "fire": 0.7}, "alert_rules": {"fight": AlertRule(**rule)}}
+    )
+    return Model(Bundle(built.bundle.path, manifest))
+
+
+def test_rules_are_the_cameras_own_else_the_bundles_else_the_defaults(model: Model) -> None:
+    bundles = calibrated(model, clear=0.6, minimum_seconds=2)
+
+    asked = FrameJudge(bundles, camera(alert={"clear_ratio": 0.5, "minimum_seconds": 0.1})).rules
+    plain = FrameJudge(bundles, camera(alert={})).rules
+
+    assert (plain["fight"].raise_at, plain["fight"].clear_at, plain["fight"].minimum_seconds) == (0.8, 0.6, 2)
+    assert (plain["fire"].raise_at, plain["fire"].clear_at, plain["fire"].minimum_seconds) == (0.7, 0.7 * 0.8, 0.5)
+    assert (asked["fight"].raise_at, asked["fight"].clear_at, asked["fight"].minimum_seconds) == (0.8, 0.4, 0.1)
+
+
+@pytest.mark.parametrize("how", ["configuration", "mqtt"])
+def test_with_another_threshold_the_bundles_clearing_score_stays_the_same_share(model: Model, how: str) -> None:
+    bundles = calibrated(model, clear=0.6, minimum_seconds=2)
+    judge = FrameJudge(bundles, camera(alert={}, threshold=0.4 if how == "configuration" else None))
+    if how == "mqtt":
+        judge.set_thresholds({"fight": 0.4, "fire": 0.4})
+
+    assert judge.rules["fight"].clear_at == pytest.approx(0.3)
+    assert judge.rules["fight"].minimum_seconds == 2
+
+
+def test_an_alert_waits_as_long_as_the_bundle_says(model: Model) -> None:
+    frames = [picture(FIGHT)] * 20
+
+    _, soon = judged(FrameJudge(model, camera(alert={})), frames)
+    _, late = judged(FrameJudge(calibrated(model, clear=0.5, minimum_seconds=1), camera(alert={})), frames)
+
+    assert [round(events[0].episode.raised_at - events[0].episode.onset, 3) for events in (soon, late)] == [0.5, 1.0]
 
 
 # -- armed and disarmed --
