@@ -1,0 +1,78 @@
+"""What must not be overlooked of thresholds that were found: what is not promised, not known or not read."""
+
+from __future__ import annotations
+
+from whycam_calibration.thresholds.rates import hours_to_promise
+from whycam_calibration.thresholds.run import Calibration
+from whycam_calibration.thresholds.units import hours_text, number_text, rate_text
+
+
+def caveats_of(made: Calibration) -> list[str]:
+    """A line for each, the promise first."""
+    return [*_promise(made), *_classes(made), *_clips(made)]
+
+
+def _promise(made: Calibration) -> list[str]:
+    checked, target = made.checked_all, made.options.target
+    asked = rate_text(target)
+    if made.verdict == "promised":
+        return []
+    counted = f"{checked.alarms} in {hours_text(checked.hours)}"
+    if made.verdict == "broken":
+        return [
+            f"{asked} is broken: the held-back footage raised {counted}, at least {number_text(checked.interval[0])} "
+            "per hour. It shows what the rest does not: give more footage, from all times of day"
+        ]
+    needed = hours_to_promise(target)
+    if not checked.hours:
+        return [
+            f"{asked} is not promised: there was nothing left to check on. It takes {hours_text(needed)} held back "
+            f"without an alarm, {hours_text(needed / made.options.held_back)} of normal footage in all"
+        ]
+    return [
+        f"{asked} is not promised: the held-back footage raised {counted}, so it may be up to "
+        f"{number_text(checked.interval[1])} per hour. It takes {hours_text(needed)} held back without an alarm, "
+        f"{hours_text(needed / made.options.held_back)} of normal footage in all"
+    ]
+
+
+def _classes(made: Calibration) -> list[str]:
+    told = []
+    for point in made.points:
+        if point.chosen.detection is None:
+            told.append(
+                f"there is no clip of '{point.label}': its threshold keeps false alarms down, and whether it is ever "
+                "reached by what it is for is not known"
+            )
+        if not point.chosen.kept:
+            told.append(
+                f"normal footage scores {point.chosen.highest or 0:.6f} for '{point.label}': no threshold keeps it "
+                "from alarming; train the model on such footage"
+            )
+        if point.chosen.detection is not None and point.chosen.detection.rate < 0.5:
+            found = point.chosen.detection
+            told.append(
+                f"of {found.events} events of '{point.label}' {len(found.delays)} are detected: so few false alarms "
+                "are too much to ask of this model; allow more of them, or train it on more footage"
+            )
+    return told
+
+
+def _clips(made: Calibration) -> list[str]:
+    told = []
+    material = made.material
+    if material.unread:
+        names = ", ".join(list(material.unread)[:5]) + (", ..." if len(material.unread) > 5 else "")
+        read = len(material.clips) + len(material.footage)
+        told.append(f"{len(material.unread)} of {len(material.unread) + read} videos could not be read: {names}")
+    if material.trained_on:
+        told.append(f"{material.trained_on} clips were left out: their manifest gives them to training")
+    for point in made.points:
+        found = point.chosen.detection
+        if found is not None and found.held:
+            told.append(
+                f"{found.held} of {len(material.of(point.label))} clips of '{point.label}' are shorter than a window "
+                f"and the {point.chosen.rules.minimum_seconds:g} s that a score must hold: what they show was taken "
+                "to go on"
+            )
+    return told
