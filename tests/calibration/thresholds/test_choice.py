@@ -30,9 +30,9 @@ def bursts(random: np.random.Generator, hours: float, per_hour: float) -> Timeli
 
 def test_long_footage_gives_the_lowest_threshold_that_keeps_the_target() -> None:
     random = np.random.default_rng(3)
-    normal, event = bursts(random, 20, 10), timeline([0.9] * 30, label="fight", clip=True)
+    normal, event = bursts(random, 2, 60), timeline([0.9] * 30, label="fight", clip=True)
 
-    point = chosen([normal], [event], target=1.0)
+    point = chosen([normal], [event], target=10.0)
 
     assert point.chosen.allowed == 11
     assert point.chosen.rate.alarms == 11
@@ -46,11 +46,11 @@ def test_what_is_promised_holds_on_footage_that_is_drawn_anew() -> None:
     event = timeline([0.9] * 30, label="fight", clip=True)
     true_rates = []
     for _ in range(25):
-        point = chosen([bursts(random, 12, 8)], [event], target=1.0)
-        true_rates.append(8 * (1 - point.chosen.rules.raise_at))
+        point = chosen([bursts(random, 1, 80)], [event], target=12.0)
+        true_rates.append(80 * (1 - point.chosen.rules.raise_at))
 
-    assert np.mean(np.array(true_rates) <= 1.0) >= 0.9
-    assert np.median(true_rates) > 0.3
+    assert np.mean(np.array(true_rates) <= 12.0) >= 0.9
+    assert np.median(true_rates) > 4
 
 
 def test_short_footage_gets_a_margin_above_the_highest_score() -> None:
@@ -66,9 +66,9 @@ def test_quiet_footage_that_is_short_gives_a_half_and_no_less() -> None:
 
 
 def test_quiet_footage_that_is_long_lets_weak_events_count() -> None:
-    normal, weak = timeline([0.01] * 180_000), timeline([0.02] * 10 + [0.3] * 20, label="fight", clip=True)
+    normal, weak = timeline([0.01] * 18_000), timeline([0.02] * 10 + [0.3] * 20, label="fight", clip=True)
 
-    seen, unseen = chosen([normal], [weak], target=1.0), chosen([normal], [], target=1.0)
+    seen, unseen = chosen([normal], [weak], target=10.0), chosen([normal], [], target=10.0)
 
     assert seen.chosen.rules.raise_at == 0.05
     assert seen.chosen.detection is not None
@@ -104,7 +104,7 @@ def test_the_minimum_duration_is_the_one_that_detects_most() -> None:
 def test_one_high_score_raises_at_once_only_where_the_footage_is_long() -> None:
     event = timeline([0.9] * 30, label="fight", clip=True)
 
-    short, long = chosen([timeline([0.1] * 100)], [event], 1.0), chosen([timeline([0.1] * 180_000)], [event], 1.0)
+    short, long = chosen([timeline([0.1] * 100)], [event], 10.0), chosen([timeline([0.1] * 18_000)], [event], 10.0)
 
     assert (short.chosen.rules.minimum_seconds, long.chosen.rules.minimum_seconds) == (0.5, 0.0)
 
