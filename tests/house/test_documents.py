@@ -18,6 +18,8 @@ DOCUMENTS = sorted(
 )
 REFERENCE = REPOSITORY / "docs" / "reference"
 
+GROUPS = ("calibrate", "config")
+"""Subcommands that have subcommands of their own."""
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
 
 
@@ -40,6 +42,8 @@ def test_commands_use_options_that_exist(document: Path, workstation: Environmen
         subcommand, *arguments = line.partition(" | ")[0].split()[1:]
         if subcommand.startswith("-"):
             continue
+        if subcommand in GROUPS:
+            subcommand = f"{subcommand} {arguments.pop(0)}"
         known = options_of(workstation, subcommand)
         unknown += [f"{line}: {word}" for word in arguments if word.startswith("-") and word.split("=")[0] not in known]
 
@@ -47,7 +51,8 @@ def test_commands_use_options_that_exist(document: Path, workstation: Environmen
 
 
 @pytest.mark.parametrize(
-    "subcommand", ["train", "export", "score", "explain", "run", "replay", "watch", "demo", "evaluate"]
+    "subcommand",
+    ["train", "export", "score", "explain", "run", "replay", "watch", "demo", "evaluate", "calibrate thresholds"],
 )
 def test_the_reference_names_each_option(subcommand: str, workstation: Environment) -> None:
     text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
@@ -101,7 +106,7 @@ def command_lines(text: str) -> list[str]:
 
 @cache
 def options_of(environment: Environment, subcommand: str) -> set[str]:
-    done = environment.run("whycam", subcommand, "--help")
+    done = environment.run("whycam", *subcommand.split(), "--help")
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if re.match(r"│ +\*? *-", line)]
     return {option for row in rows for option in OPTION.findall(re.split(r" {2,}(?=[A-Z<\[])", row.strip("│* "))[0])}
