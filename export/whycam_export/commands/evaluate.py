@@ -68,7 +68,7 @@ def evaluate(
 
         import_tensorflow()
 
-    from whycam_export.commands.progress_bars import Bars
+    from whycam.commands.progress_bars import Bars
     from whycam_export.evaluation import Options
     from whycam_export.evaluation import evaluate as run
     from whycam_export.evaluation.page import write_page

@@ -47,7 +47,7 @@ class Model:
         self.precision = precision
         self._wanted = choose_providers(providers)
         manifest = bundle.manifest
-        extractor = features_spec(manifest, feature_file(manifest, precision))
+        extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
         self._features = open_graph(bundle, extractor, self._wanted, insist=providers is not None)
         self._step = self._open(step_spec(manifest)) if manifest.step.available else None
         # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.

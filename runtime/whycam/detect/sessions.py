@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam.detect.engines import TENSORRT, with_engines
 from whycam.detect.graphs import F32, GraphSpec, Shape
 from whycam.errors import BundleError, InputError
 from whycam.libraries import ONNXRUNTIME, needs
@@ -17,9 +18,12 @@ from whycam.libraries import ONNXRUNTIME, needs
 if TYPE_CHECKING:
     import onnxruntime
 
+CPU_FORM = "-cpu"
+"""Behind a precision's name: its form for the CPU, where another is better elsewhere."""
+
 _CPU = "CPUExecutionProvider"
 _DEFAULT = ("CUDAExecutionProvider", _CPU)
-_SHORT = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_SHORT = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": TENSORRT}
 _ERRORS_ONLY = 3
 
 
@@ -40,12 +44,16 @@ class Graph:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
 
-def feature_file(manifest: Manifest, precision: str) -> str:
-    """The bundle's feature extractor of `precision`; raises InputError, naming those there are, where it has none."""
+def feature_file(manifest: Manifest, precision: str, providers: Sequence[str] = ()) -> str:
+    """The bundle's feature extractor of `precision`; raises InputError, naming those there are, where it has none.
+
+    Where `providers` (ONNX Runtime's names) are the CPU's alone, it is the form for the CPU, if there is one.
+    """
+    wanted = f"{precision}{CPU_FORM}" if list(providers) == [_CPU] else precision
     try:
-        return manifest.precisions[precision]
+        return manifest.precisions[wanted if wanted in manifest.precisions else precision]
     except KeyError:
-        there = ", ".join(manifest.precisions)
+        there = ", ".join(name for name in manifest.precisions if not name.endswith(CPU_FORM))
         raise InputError(f"precision '{precision}': bundle '{manifest.name}' has {there}") from None
 
 
@@ -87,7 +95,11 @@ def open_graph(bundle: Bundle, spec: GraphSpec, providers: Sequence[str], *, ins
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     try:
-        session = onnxruntime.InferenceSession(path, sess_options=options, providers=list(providers))
+        session = onnxruntime.InferenceSession(
+            path,
+            sess_options=options,
+            providers=with_engines(list(providers), spec.file, bundle.manifest.files[spec.file].sha256),
+        )
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         raise BundleError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({_brief(error)}); export the model again"

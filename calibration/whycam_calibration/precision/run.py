@@ -1,0 +1,90 @@
+"""The whole of `whycam calibrate precision`: from footage to a faster bundle and the proof of what that cost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from whycam.bundle import Bundle, revise
+from whycam.bundle.manifest import Calibrated
+from whycam_calibration.errors import CalibrationError
+from whycam_calibration.precision.candidate import Candidate, find_fp16, find_int8
+from whycam_calibration.precision.extractor import Extractor
+from whycam_calibration.precision.golden import golden_file, golden_of
+from whycam_calibration.precision.ground import Ground, survey
+from whycam_calibration.precision.int8 import CPU, PORTABLE
+from whycam_calibration.precision.options import Options
+from whycam_calibration.precision.page import report_of
+from whycam_calibration.precision.progress import Progress
+from whycam_calibration.precision.speed import ROUNDS, Speed, measure
+from whycam_calibration.report import Report
+from whycam_calibration.report.stored import report_files
+
+FASTER = 1.1
+"""How many times faster than the portable form the CPU's must be on the CPU to have a file of its own."""
+
+
+def calibrate_precision(path: Path, folder: Path, options: Options, progress: Progress) -> Report:
+    """Add a precision to the bundle at `path`, made from and judged by the footage in `folder`.
+
+    Raises BundleError, InputError or CalibrationError, and leaves the bundle as it was, where that cannot be done or
+    the gate does not hold.
+    """
+    bundle = Bundle.open(path)
+    ground = survey(bundle, folder, options.images, options.cache, progress)
+    warnings = ground.warnings()
+    found = [find_fp16(ground, options)] if options.precision == "fp16" else _forms(ground, options, warnings)
+    report = report_of(ground, options, found, _speeds(ground, found), warnings)
+    _write(ground, found, report)
+    return report
+
+
+def _forms(ground: Ground, options: Options, warnings: list[str]) -> list[Candidate]:
+    """The portable form, and the CPU's where that is faster on the CPU."""
+    plain = {
+        form.precision: Extractor(ground.int8(form, options.method, ()), ground.manifest) for form in (PORTABLE, CPU)
+    }
+    speeds = measure(plain, ground.chosen.images[0])
+    found = [find_int8(ground, PORTABLE, options)]
+    if speeds[CPU.precision].ratio >= FASTER:
+        try:
+            found.append(find_int8(ground, CPU, options))
+        except CalibrationError as error:
+            warnings.append(f"without a form of its own for the CPU: {error}")
+    return found
+
+
+def _speeds(ground: Ground, found: list[Candidate]) -> dict[str, Speed]:
+    extractors = {"fp32": Extractor(ground.fp32, ground.manifest)}
+    extractors |= {each.precision: Extractor(each.content, ground.manifest) for each in found}
+    ground.progress("speed", 0, 1)
+    speeds = measure(extractors, ground.chosen.images[0], ROUNDS)
+    ground.progress("speed", 1, 1)
+    return speeds
+
+
+def _write(ground: Ground, found: list[Candidate], report: Report) -> None:
+    now = Bundle.open(ground.bundle.path)
+    extractor = ground.manifest.precisions["fp32"]
+    if now.manifest.files.get(extractor) != ground.manifest.files[extractor]:
+        raise CalibrationError(f"{now.path}: was exported anew meanwhile; nothing was written: run it again")
+    files = report_files(report)
+    precisions, calibrated = dict(now.manifest.precisions), dict(now.manifest.calibrated)
+    drop = set()
+    # Of an earlier run, and not made again in this one.
+    if report.kind == PORTABLE.precision and CPU.precision in precisions:
+        drop |= {precisions.pop(CPU.precision), calibrated.pop(CPU.precision).golden}
+    for each in found:
+        name = f"features.{each.precision}.onnx"
+        golden = golden_file(each.precision)
+        files[name] = each.content
+        files[golden] = golden_of(ground.bundle, ground.model, Extractor(each.content, ground.manifest))
+        precisions[each.precision] = name
+        calibrated[each.precision] = Calibrated(
+            images=len(ground.chosen.images),
+            method=each.method,
+            higher=each.higher,
+            golden=golden,
+            **asdict(each.figures),
+        )
+    revise(now, files, drop=drop - set(files), precisions=precisions, calibrated=calibrated)

@@ -1,0 +1,89 @@
+"""Where TensorRT's engines are kept: building one takes minutes, and it serves one model on one device alone."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TENSORRT = "TensorrtExecutionProvider"
+
+_POWER_MODE = Path("/var/lib/nvpmodel/status")
+_UNKNOWN = "unknown"
+# cuDeviceGetAttribute's numbers.
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
+
+
+def engine_folder(sha256: str) -> Path:
+    """The folder of the engine of the graph whose file has this SHA-256, on this device as it is now.
+
+    Below `$WHYCAM_ENGINES`, or `whycam/engines` in `$XDG_CACHE_HOME` or `~/.cache`; named by what an engine depends on:
+    the graph, ONNX Runtime, TensorRT, compute capability, power mode.
+    """
+    import onnxruntime
+
+    cache = os.environ.get("XDG_CACHE_HOME")
+    root = os.environ.get("WHYCAM_ENGINES") or (Path(cache) if cache else Path.home() / ".cache") / "whycam" / "engines"
+    parts = (
+        sha256[:16],
+        f"ort{onnxruntime.__version__}",
+        f"trt{_or_unknown(_tensorrt)}",
+        f"sm{_or_unknown(_capability)}",
+        f"power{_or_unknown(_power_mode)}",
+        platform.machine(),
+    )
+    return Path(root) / "-".join(re.sub(r"[^\w.]", "_", part) for part in parts)
+
+
+def with_engines(providers: list[str], file: str, sha256: str) -> list[str | tuple[str, dict[str, Any]]]:
+    """`providers`, TensorRT with the options under which it keeps the engine of the graph in `file`.
+
+    Engines are built as exact as the graph is: in whole numbers or half precision only where the file is of that
+    precision. ONNX Runtime makes the folder.
+    """
+    if TENSORRT not in providers:
+        return list(providers)
+    options = {
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(engine_folder(sha256)),
+        "trt_timing_cache_enable": True,
+        "trt_timing_cache_path": str(engine_folder(sha256)),
+        "trt_int8_enable": ".int8" in file,
+        "trt_fp16_enable": ".fp16" in file,
+    }
+    return [(name, options) if name == TENSORRT else name for name in providers]
+
+
+def _or_unknown(ask: Callable[[], str]) -> str:
+    try:
+        return ask()
+    except (OSError, AttributeError, ValueError):
+        return _UNKNOWN
+
+
+def _tensorrt() -> str:
+    library = ctypes.util.find_library("nvinfer")
+    return _UNKNOWN if library is None else str(int(ctypes.CDLL(library).getInferLibVersion()))
+
+
+def _capability() -> str:
+    cuda = ctypes.CDLL("libcuda.so.1")
+    device, numbers = ctypes.c_int(), []
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGet(ctypes.byref(device), 0) != 0:
+        return _UNKNOWN
+    for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
+        value = ctypes.c_int()
+        if cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device) != 0:
+            return _UNKNOWN
+        numbers.append(str(value.value))
+    return "".join(numbers)
+
+
+def _power_mode() -> str:
+    # A Jetson's: what `nvpmodel -q` reads.
+    return _POWER_MODE.read_text(encoding="ascii", errors="replace").strip().rpartition(":")[2]
