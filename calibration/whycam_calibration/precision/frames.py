@@ -117,4 +117,4 @@ def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
     small = cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32).ravel() / np.float32(255)
+    return np.asarray(small.ravel() / 255, np.float32)

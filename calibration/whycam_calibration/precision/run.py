@@ -16,7 +16,7 @@ from whycam_calibration.precision.int8 import CPU, PORTABLE
 from whycam_calibration.precision.options import Options
 from whycam_calibration.precision.page import report_of
 from whycam_calibration.precision.progress import Progress
-from whycam_calibration.precision.speed import ROUNDS, Speed, measure
+from whycam_calibration.precision.speed import Measure, Speed, measure
 from whycam_calibration.report import Report
 from whycam_calibration.report.stored import report_files
 
@@ -24,7 +24,9 @@ FASTER = 1.1
 """How many times faster than the portable form the CPU's must be on the CPU to have a file of its own."""
 
 
-def calibrate_precision(path: Path, folder: Path, options: Options, progress: Progress) -> Report:
+def calibrate_precision(
+    path: Path, folder: Path, options: Options, progress: Progress, measure: Measure = measure
+) -> Report:
     """Add a precision to the bundle at `path`, made from and judged by the footage in `folder`.
 
     Raises BundleError, InputError or CalibrationError, and leaves the bundle as it was, where that cannot be done or
@@ -33,13 +35,13 @@ def calibrate_precision(path: Path, folder: Path, options: Options, progress: Pr
     bundle = Bundle.open(path)
     ground = survey(bundle, folder, options.images, options.cache, progress)
     warnings = ground.warnings()
-    found = [find_fp16(ground, options)] if options.precision == "fp16" else _forms(ground, options, warnings)
-    report = report_of(ground, options, found, _speeds(ground, found), warnings)
+    found = [find_fp16(ground, options)] if options.precision == "fp16" else _forms(ground, options, measure, warnings)
+    report = report_of(ground, options, found, _speeds(ground, found, measure), warnings)
     _write(ground, found, report)
     return report
 
 
-def _forms(ground: Ground, options: Options, warnings: list[str]) -> list[Candidate]:
+def _forms(ground: Ground, options: Options, measure: Measure, warnings: list[str]) -> list[Candidate]:
     """The portable form, and the CPU's where that is faster on the CPU."""
     plain = {
         form.precision: Extractor(ground.int8(form, options.method, ()), ground.manifest) for form in (PORTABLE, CPU)
@@ -54,11 +56,11 @@ def _forms(ground: Ground, options: Options, warnings: list[str]) -> list[Candid
     return found
 
 
-def _speeds(ground: Ground, found: list[Candidate]) -> dict[str, Speed]:
+def _speeds(ground: Ground, found: list[Candidate], measure: Measure) -> dict[str, Speed]:
     extractors = {"fp32": Extractor(ground.fp32, ground.manifest)}
     extractors |= {each.precision: Extractor(each.content, ground.manifest) for each in found}
     ground.progress("speed", 0, 1)
-    speeds = measure(extractors, ground.chosen.images[0], ROUNDS)
+    speeds = measure(extractors, ground.chosen.images[0])
     ground.progress("speed", 1, 1)
     return speeds
 

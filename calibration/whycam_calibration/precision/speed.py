@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from whycam_calibration.precision.extractor import Extractor
 
 ROUNDS = 25
+
+Measure = Callable[[Mapping[str, Extractor], NDArray[np.uint8]], "dict[str, Speed]"]
+"""As `measure`."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,13 @@ class Speed:
     """Median of fp32's time over this one's, round by round; above 1 it is faster."""
 
 
-def measure(extractors: Mapping[str, Extractor], image: NDArray[np.uint8], rounds: int = ROUNDS) -> dict[str, Speed]:
+def measure(extractors: Mapping[str, Extractor], image: NDArray[np.uint8]) -> dict[str, Speed]:
     """The speed of `extractors`, the first being fp32, on `image` uint8 [H, W, 3]."""
     frame = image[np.newaxis]
-    times = np.zeros((rounds, len(extractors)))
+    times = np.zeros((ROUNDS, len(extractors)))
     for extract in extractors.values():
         extract(frame)
-    for turn in range(rounds):
+    for turn in range(ROUNDS):
         for place, extract in enumerate(extractors.values()):
             start = time.perf_counter()
             extract(frame)
