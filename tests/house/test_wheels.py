@@ -35,7 +35,19 @@ def test_onnx_runtime_and_opencv_come_by_extra_only(wheels: dict[str, Path], dis
 def test_what_a_device_installs_cannot_reach_tensorflow(wheels: dict[str, Path], distribution: str) -> None:
     names = [line.lower() for line in metadata(wheels[distribution]).get_all("Requires-Dist", [])]
 
-    assert not [name for name in names if name.startswith(("tensorflow", "keras", "onnx-ir", "onnx>", "tf2onnx"))]
+    assert not [
+        name for name in names if name.startswith(("tensorflow", "keras", "onnx-ir", "tf2onnx", "whycam-export"))
+    ]
+
+
+def test_the_runtime_does_without_onnx(wheels: dict[str, Path]) -> None:
+    names = [line.lower() for line in metadata(wheels["runtime"]).get_all("Requires-Dist", [])]
+
+    assert not [name for name in names if name.startswith("onnx>")]
+
+
+def test_the_calibration_distribution_adds_its_subcommand(wheels: dict[str, Path]) -> None:
+    assert "calibrate = whycam_calibration.commands:app" in entry_points(wheels["calibration"])
 
 
 @pytest.mark.parametrize(("extra", "wheel"), [("cpu", "onnxruntime"), ("gpu", "onnxruntime-gpu")])
