@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from whycam_calibration.commands.drift import drift
 from whycam_calibration.commands.precision import precision
 from whycam_calibration.commands.report import report
 from whycam_calibration.commands.thresholds import thresholds
@@ -11,6 +12,7 @@ from whycam_calibration.commands.thresholds import thresholds
 app = typer.Typer(
     help="Make a bundle fast, set its thresholds from real footage, and prove what that cost.", no_args_is_help=True
 )
+app.command()(drift)
 app.command()(precision)
 app.command()(thresholds)
 app.command()(report)

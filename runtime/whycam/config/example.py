@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from whycam.config.file import keys_of, table_in
-from whycam.config.models import AlertRules, Camera, Config, Motion, Table, Zone
+from whycam.config.models import AlertRules, Camera, Config, Drift, Motion, Table, Zone
 
 _VALUES: dict[type[Table], dict[str, Any]] = {
     Config: {"device": "entrance", "state_directory": "/var/lib/whycam"},
@@ -43,6 +43,7 @@ _TABLES: tuple[tuple[str, type[Table]], ...] = (
     *((key, table) for key in keys_of(Config) if (table := table_in(keys_of(Config)[key].annotation)) is not None),
     ("camera.alert", AlertRules),
     ("camera.motion", Motion),
+    ("camera.drift", Drift),
     ("camera.zone", Zone),
 )
 _INTRODUCTION = """\

@@ -223,6 +223,14 @@ class Motion(Table):
     )
 
 
+class Drift(Table):
+    """Whether the camera still shows what its bundle was calibrated on."""
+
+    enabled: bool = Field(
+        default=True, description="compare with the bundle's statistics, where `whycam calibrate drift` has made some"
+    )
+
+
 class Zone(Table):
     """A polygon of the picture."""
 
@@ -266,6 +274,7 @@ class Camera(Table):
     repeat: bool = Field(default=False, description="for files: begin again at the end")
     alert: AlertRules = AlertRules()
     motion: Motion = Motion()
+    drift: Drift = Drift()
     zones: tuple[Zone, ...] = Field(default=(), alias="zone")
     stall_seconds: float = Field(
         default=10.0, ge=1, le=600, description="a camera that gives no frame for so long is opened anew"

@@ -11,6 +11,7 @@ from whycam.mqtt.payloads import (
     OFFLINE,
     ONLINE,
     AlertPayload,
+    DriftPayload,
     ErrorPayload,
     ExplainResponse,
     Payload,
@@ -25,6 +26,7 @@ TYPES = {
     "alert": "io.whycam.alert.",  # and the phase
     "heatmap": "io.whycam.alert.heatmap",
     "state": "io.whycam.state",
+    "drift": "io.whycam.drift",
     "score": "io.whycam.score",
     "telemetry": "io.whycam.telemetry",
     "set": "io.whycam.set.result",
@@ -117,6 +119,23 @@ def state_message(topics: Topics, payload: StatePayload) -> Message:
 def no_state_message(topics: Topics, camera: str) -> Message:
     """Takes back the retained state of a camera that is no more."""
     return Message(topics.state(camera), b"", retain=True)
+
+
+def drift_message(topics: Topics, payload: DriftPayload) -> Message:
+    """Whether a camera shows something else than usual."""
+    return event(
+        topics.drift(payload.camera),
+        payload,
+        kind=TYPES["drift"],
+        source=topics.source(payload.camera),
+        time=payload.time,
+        retain=True,
+    )
+
+
+def no_drift_message(topics: Topics, camera: str) -> Message:
+    """Takes back what was retained of a camera that is no more, or not watched for drift any more."""
+    return Message(topics.drift(camera), b"", retain=True)
 
 
 def score_message(topics: Topics, payload: ScorePayload) -> Message:

@@ -38,12 +38,15 @@ def discovery_message(
     cameras: Mapping[str, Collection[str]],
     gone: Mapping[str, str] | None = None,
     score_seconds: float = 1.0,
+    drifting: Collection[str] = (),
 ) -> Message:
     """Announces `cameras` (name: the classes that raise), and takes back the entities that are `gone` (key: platform).
 
+    Those in `drifting` are watched for drift.
+
     Home Assistant keeps an entity that is only left out: it must be named without anything but its platform.
     """
-    components = entities(topics, cameras, score_seconds)
+    components = entities(topics, cameras, score_seconds, drifting)
     removed = {key: {"platform": platform} for key, platform in (gone or {}).items() if key not in components}
     announced = {
         "device": {
@@ -69,12 +72,17 @@ def no_discovery_message(prefix: str, topics: Topics) -> Message:
 
 
 def entities(
-    topics: Topics, cameras: Mapping[str, Collection[str]], score_seconds: float = 1.0
+    topics: Topics,
+    cameras: Mapping[str, Collection[str]],
+    score_seconds: float = 1.0,
+    drifting: Collection[str] = (),
 ) -> dict[str, Component]:
     """All entities of the device by key; the key's first part is the camera, or empty."""
     found = dict(_of_device(topics))
     for camera, labels in cameras.items():
         found.update(_of_camera(topics, camera))
+        if camera in drifting:
+            found.update(_of_drift(topics, camera))
         for label in labels:
             found.update(_of_class(topics, camera, label, score_seconds))
     for key, component in found.items():
@@ -192,6 +200,23 @@ def _of_camera(topics: Topics, camera: str) -> Iterable[tuple[str, Component]]:
             "payload_on": '{"armed": true}',
             "payload_off": '{"armed": false}',
             "entity_category": "config",
+        },
+    )
+
+
+def _of_drift(topics: Topics, camera: str) -> Iterable[tuple[str, Component]]:
+    yield (
+        f"{camera}.drift",
+        {
+            "platform": "binary_sensor",
+            "name": f"{camera} drift",
+            "device_class": "problem",
+            "state_topic": topics.drift(camera),
+            "value_template": "{{ 'ON' if value_json.drifted else 'OFF' }}",
+            "json_attributes_topic": topics.drift(camera),
+            "json_attributes_template": "{{ {'says': value_json.signs | map(attribute='says') | list, "
+            "'since': value_json.since, 'statistic': value_json.statistic} | tojson }}",
+            "entity_category": "diagnostic",
         },
     )
 

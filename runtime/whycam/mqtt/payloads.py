@@ -179,6 +179,40 @@ class StatePayload(Payload):
     frames: Count = Field(default=0, description="Captured since the service began.")
     dropped: Count = Field(default=0, description="Captured, and replaced by a newer frame before being scored.")
     reconnects: Count = Field(default=0, description="How often the source was opened again.")
+    drift: bool | None = Field(
+        default=None,
+        description="Whether the camera shows something else than its bundle was calibrated on; null: not known yet, "
+        "or not watched.",
+    )
+
+
+class DriftSign(Payload):
+    """Something about the picture that has left its usual range."""
+
+    sign: str = Field(description="brightness, contrast, sharpness, view, scene or scores.")
+    says: str = Field(
+        description="darker, brighter, less contrast, more contrast, blurrier, sharper or noisier, another view, "
+        "another scene, lower scores, higher scores."
+    )
+    deviation: float = Field(description="From the mean of what is usual, in its spreads; below 0 for less.")
+    limit: float = Field(gt=0, description="The deviation, either way, that chance does not explain.")
+
+
+class DriftPayload(Payload):
+    """Whether a camera shows something else than its bundle was calibrated on. Retained; said when that changes."""
+
+    schema_name: Literal["whycam.drift/1"] = Field(
+        default="whycam.drift/1", alias="schema", description="Name and version."
+    )
+    device: str
+    camera: str
+    time: Timestamp = Field(description="When this was found.")
+    drifted: bool
+    since: Timestamp | None = Field(default=None, description="When the drift began; null without.")
+    statistic: float = Field(ge=0, description="The largest deviation, over its limit: above 1 is beyond it.")
+    signs: list[DriftSign] = Field(
+        default_factory=list, description="What is beyond its limit, farthest first; empty without drift."
+    )
 
 
 class ScorePayload(Payload):
@@ -383,6 +417,7 @@ class ErrorPayload(Payload):
 PUBLISHED: tuple[type[Payload], ...] = (
     AlertPayload,
     StatePayload,
+    DriftPayload,
     ScorePayload,
     TelemetryPayload,
     SetResult,

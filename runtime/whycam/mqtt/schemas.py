@@ -20,6 +20,7 @@ from whycam.mqtt.message import JPEG, JSON
 from whycam.mqtt.payloads import (
     AlertPayload,
     Command,
+    DriftPayload,
     ErrorPayload,
     ExplainRequest,
     ExplainResponse,
@@ -35,6 +36,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, type[BaseModel]] = {
     "alert": AlertPayload,
     "state": StatePayload,
+    "drift": DriftPayload,
     "score": ScorePayload,
     "telemetry": TelemetryPayload,
     "set": SetCommand,
@@ -113,6 +115,9 @@ def _channels() -> Iterator[_Channel]:
     )
     yield _Channel("telemetry", topics.telemetry, ("telemetry",), True, 0, False, "How the device is doing.")
     yield _Channel("state", topics.state(camera), ("state",), True, 1, True, "How a camera is doing.")
+    yield _Channel(
+        "drift", topics.drift(camera), ("drift",), True, 1, True, "Whether a camera shows something else than usual."
+    )
     yield _Channel("score", topics.score(camera), ("score",), True, 0, False, "The model's scores.")
     yield _Channel("alert", topics.alert(camera), ("alert",), True, 1, False, "The phases of a camera's episodes.")
     yield _Channel(

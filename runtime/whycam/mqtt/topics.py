@@ -43,6 +43,10 @@ class Topics:
         """How a camera is doing, retained."""
         return f"{self.base}/{camera}/state"
 
+    def drift(self, camera: str) -> str:
+        """Whether a camera shows something else than its bundle was calibrated on, retained."""
+        return f"{self.base}/{camera}/drift"
+
     def score(self, camera: str) -> str:
         """The model's scores."""
         return f"{self.base}/{camera}/score"

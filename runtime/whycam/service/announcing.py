@@ -9,7 +9,7 @@ import whycam
 from whycam.config.models import Broker
 from whycam.mqtt.client import MqttClient
 from whycam.mqtt.ear import Received
-from whycam.mqtt.events import no_state_message
+from whycam.mqtt.events import no_drift_message, no_state_message
 from whycam.mqtt.homeassistant import (
     BIRTH,
     discovery_message,
@@ -51,7 +51,7 @@ class Announcer:
             return
         cameras: dict[str, Collection[str]] = {name: lane.thresholds for name, lane in tuple(self._fleet.lanes.items())}
         cameras |= dict.fromkeys(self._fleet.broken, ())
-        present = entities(self._topics, cameras)
+        present = entities(self._topics, cameras, drifting=self._watched_for_drift())
         # The classes of a camera whose model does not load are not known: its entities stay.
         gone = {
             key: platform
@@ -60,7 +60,13 @@ class Announcer:
         }
         self._client.publish(
             discovery_message(
-                broker.discovery_prefix, self._topics, whycam.__version__, cameras, gone, broker.score_seconds
+                broker.discovery_prefix,
+                self._topics,
+                whycam.__version__,
+                cameras,
+                gone,
+                broker.score_seconds,
+                self._watched_for_drift(),
             )
         )
         self._keep_entities({**known, **{key: str(entity["platform"]) for key, entity in present.items()}})
@@ -70,10 +76,18 @@ class Announcer:
         present = self._fleet.names
         for name in self._settings.announced - present:
             self._client.publish(no_state_message(self._topics, name))
+        watched = self._watched_for_drift()
+        # A camera whose model does not load may have statistics of drift.
+        unknown = self._settings.watched_for_drift & frozenset(self._fleet.broken)
+        for name in self._settings.watched_for_drift - watched - unknown:
+            self._client.publish(no_drift_message(self._topics, name))
         try:
-            self._settings.announce(present)
+            self._settings.announce(present, watched | unknown)
         except OSError as error:
             log.warning("the disk does not take which cameras are announced (%s)", error.strerror)
+
+    def _watched_for_drift(self) -> frozenset[str]:
+        return frozenset(name for name, lane in tuple(self._fleet.lanes.items()) if lane.watches_drift)
 
     def _keep_entities(self, known: Mapping[str, str]) -> None:
         try:

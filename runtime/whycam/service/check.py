@@ -10,6 +10,7 @@ from whycam.config.models import Camera, Config, Explain
 from whycam.config.secrets import broker_password, camera_url
 from whycam.detect.model import check_offered
 from whycam.detect.sessions import feature_file
+from whycam.drift import read_baseline
 from whycam.errors import ConfigError, InputError, WhycamError
 from whycam.explain.methods import METHODS, TIME_METHODS
 from whycam.explain.target import contrast
@@ -48,8 +49,11 @@ def check_config(path: Path, config: Config) -> list[str]:
 
 
 def _camera(camera: Camera, explain: Explain) -> str:
-    manifest = Bundle.open(camera.bundle).manifest
+    bundle = Bundle.open(camera.bundle)
+    manifest = bundle.manifest
     feature_file(manifest, camera.precision)
+    if camera.drift.enabled:
+        read_baseline(bundle)
     for label in manifest.anomalies:
         contrast(manifest, label, explain.versus)
     for way, name in ((METHODS[explain.method], explain.method), (TIME_METHODS[explain.time], explain.time)):

@@ -13,11 +13,14 @@ from whycam.alerts.evidence import EvidenceStore
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Config
 from whycam.detect import Decision, Snapshot
+from whycam.drift import DriftReport
 from whycam.explain import Explanation, overlay
 from whycam.libraries import OPENCV, needs
 from whycam.mqtt.payloads import (
     AlertPayload,
     CameraTelemetry,
+    DriftPayload,
+    DriftSign,
     ErrorCode,
     ErrorPayload,
     ExplainedFrame,
@@ -183,6 +186,23 @@ class Composer:
             frames=camera.counters.captured,
             dropped=camera.counters.dropped,
             reconnects=max(0, camera.counters.opened - 1),
+            drift=None if lane.drift is None else lane.drift.drifted,
+        )
+
+    def drift(self, lane: Lane, report: DriftReport) -> DriftPayload:
+        """That a drift has begun, or has ended."""
+        signs = report.signs if report.drifted else ()
+        return DriftPayload(
+            device=self.device,
+            camera=lane.name,
+            time=self._time(report.time),
+            drifted=bool(report.drifted),
+            since=None if report.since is None else self._time(report.since),
+            statistic=round(report.statistic, 3),
+            signs=[
+                DriftSign(sign=one.sign, says=one.says, deviation=round(one.deviation, 2), limit=round(one.limit, 2))
+                for one in signs
+            ],
         )
 
     def broken(self, config: CameraConfig, reason: str, since: float) -> StatePayload:

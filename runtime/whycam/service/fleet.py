@@ -9,6 +9,7 @@ from whycam.alerts.episodes import Reason, cleared
 from whycam.alerts.outbox import Outbox
 from whycam.config.models import Camera as CameraConfig
 from whycam.detect import Model
+from whycam.drift import DriftReport
 from whycam.errors import WhycamError
 from whycam.service.clock import Clock
 from whycam.service.lane import Lane, carried_on
@@ -42,8 +43,9 @@ class Fleet:
         footage_seconds: float,
         changed: Callable[[Lane], None],
         picture: Callable[[Lane, Frame], None],
+        drifted: Callable[[Lane, DriftReport], None],
     ) -> None:
-        """No camera yet; `changed` and `picture` are every lane's."""
+        """No camera yet; `changed`, `picture` and `drifted` are every lane's."""
         self.names: frozenset[str] = frozenset()
         """The cameras that the configuration names."""
         self.lanes: dict[str, Lane] = {}
@@ -58,6 +60,7 @@ class Fleet:
         self._footage_seconds = footage_seconds
         self._changed = changed
         self._picture = picture
+        self._drifted = drifted
 
     def open(self, cameras: Sequence[CameraConfig]) -> None:
         """Make the lanes of `cameras`; they are not started."""
@@ -132,6 +135,7 @@ class Fleet:
                     changed=self._changed,
                     emit=self._reporter.alerts.put,
                     picture=self._picture,
+                    drifted=self._drifted,
                 )
             except Exception as error:
                 if not isinstance(error, WhycamError):

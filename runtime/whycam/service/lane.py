@@ -16,6 +16,7 @@ from whycam.alerts.judge import FrameJudge
 from whycam.bundle import Manifest
 from whycam.config.models import Camera as CameraConfig
 from whycam.detect import Decision, Model, Snapshot
+from whycam.drift import DriftReport, monitor_of
 from whycam.explain.regions import Region, strongest_regions
 from whycam.service.camera import Camera
 from whycam.service.clock import Clock
@@ -70,11 +71,13 @@ class Lane:
         changed: Callable[[Lane], None],
         emit: Callable[[Outcome], None],
         picture: Callable[[Lane, Frame], None],
+        drifted: Callable[[Lane, DriftReport], None],
     ) -> None:
         """The lane of the camera in `config`; `open_episodes` carry on from before.
 
         `ready` is called when a frame waits to be scored, `changed` when the camera's state changes, `emit` with each
-        outcome that has events, in order, and `picture` with each frame that was scored.
+        outcome that has events, in order, `picture` with each frame that was scored, and `drifted` when a drift begins,
+        ends, or is known not to be. Raises BundleError where the bundle's statistics of drift are damaged.
         """
         self.config = config
         self.name = config.name
@@ -88,6 +91,8 @@ class Lane:
         self._clock = clock
         self._emit = emit
         self._picture = picture
+        self._drifted = drifted
+        self._monitor = monitor_of(model) if config.drift.enabled else None
         self._lock = threading.Lock()
         armed = config.armed if settings.armed is None else settings.armed
         # Disarmed, and killed before the end of its episodes was kept: they are not followed any more.
@@ -131,7 +136,18 @@ class Lane:
         self.scored += 1
         self.camera.scored(decision.warm)
         self._picture(self, frame)
+        self._compare(decision)
         return decision
+
+    @property
+    def watches_drift(self) -> bool:
+        """Whether the camera is compared with what its bundle was calibrated on."""
+        return self._monitor is not None
+
+    @property
+    def drift(self) -> DriftReport | None:
+        """What the last block said of drift; None where there was none yet, or it is not watched."""
+        return self._monitor.latest if self._monitor is not None else None
 
     def failed(self) -> None:
         """A frame could not be scored: count it, and let the camera's state say so."""
@@ -180,6 +196,17 @@ class Lane:
     def shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A frame as people may see it: what is masked is covered."""
         return self._judge.watch.shown(image)
+
+    def _compare(self, decision: Decision) -> None:
+        """Compare with what is usual; in the thread that scores, alone."""
+        if self._monitor is None:
+            return
+        if self.latest is None:
+            self._monitor.cut()
+            return
+        report = self._monitor.push(self.latest.samples[-1], decision.scores)
+        if report is not None and report.changed:
+            self._drifted(self, report)
 
     def _emit_all(self, events: Sequence[AlertEvent]) -> None:
         # Under the lock: outcomes leave in the order in which they came about, whichever thread brings them.

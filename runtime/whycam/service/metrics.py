@@ -34,6 +34,9 @@ class CameraFigures:
     reconnects: int
     abandoned: int
     failures: int
+    drift: tuple[float, bool | None] | None = None
+    """How far the last block was from what is usual, and whether that is drift, if that is known; None: not watched,
+    or no block yet."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,7 @@ class _Now(Collector):
             for name, camera in now.cameras.items():
                 family.add_metric([name], getattr(camera, key))
             yield family
+        yield from _drift(now.cameras)
         depth = GaugeMetricFamily("whycam_queue_depth", "Jobs that wait before a stage.", labels=["stage"])
         refused = CounterMetricFamily("whycam_queue_refused", "Jobs that found no room.", labels=["stage"])
         for name, queue in now.queues.items():
@@ -242,6 +246,24 @@ class _Quiet(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: whoever reads the metrics does it every few seconds."""
+
+
+def _drift(cameras: Mapping[str, CameraFigures]) -> Iterable[Metric]:
+    statistic = GaugeMetricFamily(
+        "whycam_camera_drift_statistic",
+        "The largest deviation from what is usual, over its limit: above 1 is beyond it.",
+        labels=["camera"],
+    )
+    drifted = GaugeMetricFamily(
+        "whycam_camera_drifted", "1 while the camera shows something else than usual.", labels=["camera"]
+    )
+    for name, camera in cameras.items():
+        if camera.drift is not None:
+            statistic.add_metric([name], camera.drift[0])
+            if camera.drift[1] is not None:
+                drifted.add_metric([name], float(camera.drift[1]))
+    yield statistic
+    yield drifted
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

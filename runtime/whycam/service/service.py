@@ -14,8 +14,9 @@ from whycam.alerts.outbox import Outbox
 from whycam.config.file import load_config
 from whycam.config.models import Config
 from whycam.detect import Decision
+from whycam.drift import DriftReport
 from whycam.errors import InputError, WhycamError
-from whycam.mqtt.events import score_message, state_message, telemetry_message
+from whycam.mqtt.events import drift_message, score_message, state_message, telemetry_message
 from whycam.service import systemd
 from whycam.service.answering import Answering
 from whycam.service.broker_link import BrokerLink
@@ -85,6 +86,7 @@ class Service:
             footage_seconds=self.config.evidence.clip_seconds if self._store is not None else 0,
             changed=self._say_state,
             picture=self._keep_picture,
+            drifted=self._say_drift,
         )
         self._fleet.open(self.config.cameras)
         if not self._fleet.lanes:
@@ -200,6 +202,9 @@ class Service:
         )
         if reconnect:
             self._link.reconnect(broker)
+            for lane in tuple(self._fleet.lanes.values()):
+                if lane.drift is not None and lane.drift.drifted is not None:
+                    self._say_drift(lane, lane.drift)
         else:
             self._link.announce()
         self._say_states()
@@ -230,6 +235,15 @@ class Service:
 
     def _say_state(self, lane: Lane) -> None:
         self._link.publish(state_message(self._topics, self._composer.state(lane)))
+
+    def _say_drift(self, lane: Lane, report: DriftReport) -> None:
+        if report.drifted:
+            what = "shows something else than it was calibrated on: %s"
+            log.warning(what, ", ".join(sign.says for sign in report.signs), extra={"camera": lane.name})
+        else:
+            log.info("shows what it was calibrated on", extra={"camera": lane.name})
+        self._link.publish(drift_message(self._topics, self._composer.drift(lane, report)))
+        self._say_state(lane)
 
     def _say_states(self) -> None:
         for lane in tuple(self._fleet.lanes.values()):

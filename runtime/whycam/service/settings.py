@@ -30,6 +30,7 @@ class _File(BaseModel):
 
     cameras: dict[str, CameraSettings] = Field(default_factory=dict)
     announced: list[str] = Field(default_factory=list)
+    drift: list[str] = Field(default_factory=list)
     entities: dict[str, str] = Field(default_factory=dict)
 
 
@@ -69,12 +70,20 @@ class Settings:
         """The cameras that subscribers were told of, by this process or one before it."""
         return frozenset(self._file.announced)
 
-    def announce(self, cameras: Iterable[str]) -> None:
-        """Keep that subscribers know of `cameras`, and of no other; raises OSError, with nothing changed."""
+    @property
+    def watched_for_drift(self) -> frozenset[str]:
+        """The cameras of whose drift subscribers may have been told, by this process or one before it."""
+        return frozenset(self._file.drift)
+
+    def announce(self, cameras: Iterable[str], watched_for_drift: Iterable[str] = ()) -> None:
+        """Keep that subscribers know of `cameras`, and of no other; raises OSError, with nothing changed.
+
+        Those `watched_for_drift` are the ones of whose drift they may be told.
+        """
         with self._lock:
-            names = sorted(cameras)
-            if names != self._file.announced:
-                self._save(self._file.model_copy(update={"announced": names}))
+            told = {"announced": sorted(cameras), "drift": sorted(watched_for_drift)}
+            if told != {"announced": self._file.announced, "drift": self._file.drift}:
+                self._save(self._file.model_copy(update=told))
 
     @property
     def entities(self) -> dict[str, str]:

@@ -81,6 +81,7 @@ class Vitals:
                     reconnects=max(0, lane.camera.counters.opened - 1),
                     abandoned=lane.camera.counters.abandoned,
                     failures=lane.failures,
+                    drift=None if lane.drift is None else (lane.drift.statistic, lane.drift.drifted),
                 )
                 for name, lane in tuple(self._fleet.lanes.items())
             }
