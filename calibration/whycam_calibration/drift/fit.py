@@ -16,6 +16,7 @@ FALSE_ALARM_DAYS = 30.0
 LEAST_RUN_SECONDS = 30.0
 """Blocks beyond the limit, in a row, that are drift last so long at least: what comes and goes is an event."""
 LEAST_RUN = 3
+MOST_RUN = 20
 _FOLDS = 5
 _LEAST_DEGREES = 9.0
 """However much blocks depend on each other, they are not taken to be worth less: a limit would lose all meaning."""
@@ -43,18 +44,22 @@ class Fit:
     """The probability that chance takes a block beyond a limit."""
 
 
-def consecutive_of(seconds: float) -> int:
-    """So many blocks of `seconds` in a row, beyond a limit, are drift."""
-    return max(LEAST_RUN, math.ceil(LEAST_RUN_SECONDS / seconds - 1e-9))
+def consecutive_of(seconds: float, correlation: float) -> int:
+    """So many blocks of `seconds` in a row, beyond a limit, are drift, where neighbours have this `correlation`.
+
+    As many as pass for one independent block: a row that is shorter may be a single thing that came and went.
+    """
+    slow = min((1 + correlation) / (1 - correlation), MOST_RUN)
+    return max(LEAST_RUN, math.ceil(LEAST_RUN_SECONDS / seconds - 1e-9), math.ceil(slow - 1e-9))
 
 
-def alpha_of(seconds: float, days: float = FALSE_ALARM_DAYS) -> float:
+def alpha_of(seconds: float, consecutive: int, days: float = FALSE_ALARM_DAYS) -> float:
     """How probable a block beyond a limit may be, for one false report in so many `days` at most.
 
-    Each report takes as many blocks beyond a limit as must follow each other, so there are at most that many times
-    fewer reports than such blocks, whether or not blocks depend on each other.
+    Each report takes `consecutive` blocks beyond a limit, so there are at most that many times fewer reports than such
+    blocks, whether or not blocks depend on each other.
     """
-    return consecutive_of(seconds) * seconds / (days * 86400)
+    return consecutive * seconds / (days * 86400)
 
 
 def fit(
@@ -89,10 +94,11 @@ def fit(
     # A mean that follows its blocks takes a part of their spread with it.
     variance = signs.var(axis=0) * count / np.maximum(count - count / for_mean, 1)
     floors = np.array([sign.floor for sign in SIGNS])
-    alpha = alpha_of(seconds, false_alarm_days)
+    consecutive = consecutive_of(seconds, float(correlation.max()))
+    alpha = alpha_of(seconds, consecutive, false_alarm_days)
     baseline = Baseline(
         seconds=seconds,
-        consecutive=consecutive_of(seconds),
+        consecutive=consecutive,
         precision=precision,
         mean=signs.mean(axis=0),
         spread=np.maximum(np.sqrt(variance), floors),
@@ -141,11 +147,15 @@ def _against_the_others(values: Matrix, floor: _Floor) -> Vector:
 
 
 def _correlation(values: Vector, lengths: Sequence[int]) -> float:
-    """The correlation of neighbours in time, 0 to 0.95, in runs of these lengths."""
+    """The correlation of neighbours in time, 0 to 0.95, in runs of these lengths.
+
+    Few values make it look smaller than it is, by (1 + 3 r) / n (Marriott and Pope, 1954).
+    """
     centred = values - values.mean()
     power = float((centred**2).mean())
     ends = set(np.cumsum(lengths)[:-1] - 1)
     pairs = [centred[i] * centred[i + 1] for i in range(len(values) - 1) if i not in ends]
     if not pairs or power < 1e-12:
         return 0.0
-    return float(np.clip(np.mean(pairs) / power, 0.0, 0.95))
+    found = float(np.mean(pairs)) / power
+    return float(np.clip(found + (1 + 3 * found) / len(values), 0.0, 0.95))

@@ -85,13 +85,14 @@ def lean_of(scores: Mapping[str, float], manifest: Manifest) -> float:
 def novelty(
     values: NDArray[np.float32], usual: NDArray[np.float32], spread: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """How far `values` [..., n] are from what is usual [n], by their spread [n]: the mean of log(1 + z^2) over n.
+    """How far `values` [..., n] are from what is usual [n], by their spread [n]: the root of the mean of log(1 + z^2).
 
     The logarithm keeps a part that is far out, as a passer-by is, from counting like a picture that has moved as a
-    whole: it is the loss of a Cauchy distribution, which outliers bear on little.
+    whole: it is the loss of a Cauchy distribution, which outliers bear on little. The root makes its distribution more
+    like a normal one.
     """
     z = (values - usual) / spread
-    return np.asarray(np.log1p(z * z).mean(axis=-1), dtype=np.float64)
+    return np.asarray(np.sqrt(np.log1p(z * z).mean(axis=-1)), dtype=np.float64)
 
 
 def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ PUBLISHED = (
     TOPICS.availability,
     TOPICS.telemetry,
     TOPICS.state("gate"),
+    TOPICS.drift("gate"),
     TOPICS.score("gate"),
     TOPICS.alert("gate"),
     TOPICS.heatmap("gate", "018f"),

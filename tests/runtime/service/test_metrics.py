@@ -35,7 +35,7 @@ class Device:
     def figures(self) -> Figures:
         """What /metrics looks up."""
         return Figures(
-            {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1, 0)},
+            {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1, 0, drift=(1.5, True))},
             {"alerts": QueueFigures(1, 256, 4)},
             OutboxStats(5, 1234, 6.5, {"heatmap": 7}, 8, None),
             connected=True,
@@ -70,6 +70,8 @@ def test_the_figures_are_those_of_the_moment(device: Device) -> None:
     assert values['whycam_camera_state{camera="gate",state="running"}'] == 1
     assert values['whycam_camera_state{camera="gate",state="failed"}'] == 0
     assert values['whycam_camera_dropped_total{camera="gate"}'] == 3
+    assert values['whycam_camera_drift_statistic{camera="gate"}'] == 1.5
+    assert values['whycam_camera_drifted{camera="gate"}'] == 1
     assert values['whycam_queue_refused_total{stage="alerts"}'] == 4
     assert values["whycam_outbox_in_memory"] == 8
     assert values['whycam_outbox_evicted_total{kind="heatmap"}'] == 7
