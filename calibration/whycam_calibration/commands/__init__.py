@@ -12,7 +12,7 @@ from whycam_calibration.commands.thresholds import thresholds
 app = typer.Typer(
     help="Make a bundle fast, set its thresholds from real footage, and prove what that cost.", no_args_is_help=True
 )
-app.command()(drift)
 app.command()(precision)
 app.command()(thresholds)
+app.command()(drift)
 app.command()(report)
