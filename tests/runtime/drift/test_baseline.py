@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,11 +16,6 @@ from whycam.detect import Model
 from whycam.drift import Baseline, monitor_of, read_baseline
 from whycam.errors import BundleError, ConfigError
 from whycam.service.check import check_config
-
-
-@pytest.fixture
-def bundle(colours: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(colours, tmp_path / "colours.whycam"))
 
 
 def test_what_is_stored_is_read_again(bundle: Path) -> None:
