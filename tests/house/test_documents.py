@@ -55,7 +55,7 @@ def test_commands_use_options_that_exist(document: Path, workstation: Environmen
     "subcommand",
     [
         *("train", "export", "evaluate", "demo", "score", "explain", "run", "replay", "watch"),
-        *("calibrate precision", "calibrate thresholds"),
+        *("calibrate precision", "calibrate thresholds", "calibrate drift", "calibrate report"),
     ],
 )
 def test_the_reference_names_each_option(subcommand: str, workstation: Environment) -> None:

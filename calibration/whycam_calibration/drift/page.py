@@ -38,8 +38,8 @@ def report_of(manifest: Manifest, footage: Footage, made: Fit, held: Held | None
             Section(
                 "The signs",
                 "Mean and spread are those of a block's mean. A limit is so many spreads from the mean; `reported "
-                "outside` is the range that it leaves. Independent blocks: how many would tell as much of the spread, "
-                "as neighbouring blocks resemble each other.",
+                "outside` is the range that it leaves. Independent: how many blocks without a likeness to their "
+                "neighbours would tell as much of the spread.",
                 (_signs(made),),
             ),
             Section(
@@ -112,10 +112,9 @@ def _signs(made: Fit) -> Table:
                 f"{baseline.limit[index]:.1f}",
                 outside,
                 f"{made.worth[index]:.0f}",
-                sign.more if sign.less is None else f"{sign.less}, {sign.more}",
             )
         )
-    return Table(("sign", "mean", "spread", "limit", "reported outside", "independent blocks", "says"), tuple(rows))
+    return Table(("sign", "mean", "spread", "limit", "reported outside", "independent"), tuple(rows))
 
 
 def _shares(made: Fit) -> np.ndarray:
