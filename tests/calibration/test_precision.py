@@ -36,11 +36,14 @@ Calibrate = Callable[..., Report]
 
 @pytest.fixture
 def calibrate(conv: Path, footage: Path, tmp_path: Path) -> Calibrate:
-    """Calibrates as if the CPU's form were so many times as fast as the portable one."""
+    """Calibrates as if the forms were so many times as fast as fp32; without `cpu`, as if that one were no faster."""
 
-    def run(precision: str = "int8", bundle: Path = conv, *, faster: float = 2.0, **options: object) -> Report:
+    def run(
+        precision: str = "int8", bundle: Path = conv, *, portable: float = 1.0, cpu: bool = True, **options: object
+    ) -> Report:
         def measure(extractors: dict[str, object], image: np.ndarray) -> dict[str, Speed]:
-            return {name: Speed(0.01, faster if name.endswith("-cpu") else 1.0) for name in extractors}
+            fast = 2.0 if cpu and portable >= 1 else portable
+            return {name: Speed(0.01, {"int8-cpu": fast, "int8": portable}.get(name, 1.0)) for name in extractors}
 
         chosen = Options(precision, cache=tmp_path / "cache", **options)  # type: ignore[arg-type]
         return calibrate_precision(bundle, footage, chosen, silent, measure)
@@ -107,8 +110,8 @@ def without_cpu_form(bundle: Path) -> Manifest:
 
 
 def test_the_form_for_the_cpu_is_left_out_where_it_is_no_faster(calibrate: Calibrate, conv: Path) -> None:
-    calibrate("int8", faster=2.0)
-    calibrate("int8", faster=1.0)
+    calibrate("int8")
+    calibrate("int8", cpu=False)
 
     assert set(manifest_of(conv).precisions) == {"fp32", "int8"}
     assert set(manifest_of(conv).calibrated) == {"int8"}
@@ -363,3 +366,9 @@ def test_a_full_disk_is_told_and_the_bundle_is_as_before(
         calibrate("int8")
 
     assert contents(conv) == before
+
+
+def test_what_is_no_faster_on_a_cpu_says_so(calibrate: Calibrate) -> None:
+    assert any("int8 is slower than fp32 (0.50 times" in each for each in calibrate("int8", portable=0.5).warnings)
+    assert any("FP16 is computed in float32" in each for each in calibrate("fp16").warnings)
+    assert not any("slower" in each for each in calibrate("int8").warnings)

@@ -85,7 +85,8 @@ def find_fp16(ground: Ground, options: Options) -> Candidate:
     reasons = unsafe_nodes(ground.network, ground.ranges("minmax", every=True))
     nodes = [node for node in ground.network.model.graph.node if node.name in reasons]
     content = ground.fp16(set(reasons))
-    figures, seen = ground.judge("fp16", "half", reasons, lambda: content, choose_providers(None))
+    providers = choose_providers(None)
+    figures, seen = ground.judge("fp16", f"on-{providers[0]}", reasons, lambda: content, providers)
     beyond = figures.beyond(options.limits)
     if beyond:
         raise _refused("fp16", ground, beyond, "use fp32, or wider limits")

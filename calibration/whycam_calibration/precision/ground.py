@@ -9,8 +9,10 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from whycam.bundle import Bundle, Manifest
+from whycam.detect.graphs import explanation_specs
 from whycam.detect.model import Model
 from whycam.explain.default import METHOD
+from whycam.explain.methods import METHODS, offered
 from whycam_calibration.precision.cache import Cache
 from whycam_calibration.precision.extractor import CPU_ONLY, Extractor
 from whycam_calibration.precision.footage import Footage, split_footage
@@ -34,8 +36,6 @@ class Ground:
     """All that stays the same while candidates are tried; what costs time is kept in `cache`."""
 
     bundle: Bundle
-    model: Model
-    """fp32, on the CPU."""
     network: Network
     footage: Footage
     chosen: Chosen
@@ -49,8 +49,13 @@ class Ground:
         return self.bundle.manifest
 
     @cached_property
+    def model(self) -> Model:
+        """fp32, on the CPU; opened when it is first asked something, which is after the ranges were collected."""
+        return Model(self.bundle, "fp32", ["cpu"])
+
+    @property
     def fp32(self) -> bytes:
-        """The ONNX graph as it was exported."""
+        """The ONNX graph as it was exported; read anew each time, it is large."""
         return self.bundle.file(self.manifest.precisions["fp32"]).read_bytes()
 
     @cached_property
@@ -76,7 +81,7 @@ class Ground:
                 f"{len(unread)} clips could not be read: "
                 + "; ".join(f"{name} ({why})" for name, why in unread.items())
             )
-        if METHOD not in self.model.methods:
+        if METHOD not in offered(METHODS, explanation_specs(self.manifest)):
             found.append("the bundle has no heat maps (exported with --explain none): the gate compares scores alone")
         return found
 
@@ -141,13 +146,13 @@ def survey(bundle: Bundle, folder: Path, images: int, cache: Path, progress: Pro
 
     Raises BundleError, InputError or CalibrationError where one of them cannot be used.
     """
-    bundle.file(GOLDEN)
-    model = Model(bundle, "fp32", ["cpu"])
+    for name in (GOLDEN, *(spec.file for spec in explanation_specs(bundle.manifest).values())):
+        bundle.file(name)
     network = read_network(bundle)
     footage = split_footage(folder, bundle.manifest)
     chosen = choose_frames(footage.calibration, bundle.manifest, images, progress)
     held = read_windows(footage.held_back, bundle.manifest, progress)
-    return Ground(bundle, model, network, footage, chosen, held, _cache(bundle, cache, chosen, held), progress)
+    return Ground(bundle, network, footage, chosen, held, _cache(bundle, cache, chosen, held), progress)
 
 
 def _cache(bundle: Bundle, root: Path, chosen: Chosen, held: HeldBack) -> Cache:

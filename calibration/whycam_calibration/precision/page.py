@@ -30,7 +30,7 @@ def report_of(
     facts.append(Fact(f"{figures.score_drift:.3f}", "score drift, 95th percentile"))
     if figures.heatmap_correlation is not None:
         facts.append(Fact(f"{figures.heatmap_correlation:.3f}", "correlation of heat maps, median"))
-    facts.append(Fact(f"{len(first.content) / 1e6:.1f} MB", f"file, fp32: {len(ground.fp32) / 1e6:.1f} MB"))
+    facts.append(Fact(f"{len(first.content) / 1e6:.1f} MB", f"file, fp32: {_size(ground) / 1e6:.1f} MB"))
     count = len(ground.held.windows)
     return Report(
         kind=first.precision,
@@ -76,7 +76,7 @@ def _against_fp32(options: Options, found: Sequence[Candidate]) -> Section:
 
 
 def _speed(ground: Ground, found: Sequence[Candidate], speeds: Mapping[str, Speed]) -> Section:
-    sizes = {"fp32": len(ground.fp32)} | {each.precision: len(each.content) for each in found}
+    sizes = {"fp32": _size(ground)} | {each.precision: len(each.content) for each in found}
     rows = tuple(
         (name, f"{1000 * speed.seconds:.1f}", f"{speed.ratio:.2f}", f"{sizes[name] / 1e6:.1f}")
         for name, speed in speeds.items()
@@ -160,6 +160,10 @@ def _figures(
         },
         "scores": {"fp32": [[round(float(score), 6) for score in scores] for scores in ground.reference.scores]},
     }
+
+
+def _size(ground: Ground) -> int:
+    return ground.manifest.files[ground.manifest.precisions["fp32"]].bytes
 
 
 def _or_none(value: float | None, form: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from whycam.bundle import Bundle, revise
 from whycam.bundle.manifest import Calibrated
+from whycam.detect.sessions import choose_providers
 from whycam_calibration.errors import CalibrationError
 from whycam_calibration.precision.candidate import Candidate, find_fp16, find_int8
-from whycam_calibration.precision.extractor import Extractor
+from whycam_calibration.precision.extractor import CPU_ONLY, Extractor
 from whycam_calibration.precision.golden import golden_file, golden_of
 from whycam_calibration.precision.ground import Ground, survey
 from whycam_calibration.precision.int8 import CPU, PORTABLE
@@ -36,7 +37,9 @@ def calibrate_precision(
     ground = survey(bundle, folder, options.images, options.cache, progress)
     warnings = ground.warnings()
     found = [find_fp16(ground, options)] if options.precision == "fp16" else _forms(ground, options, measure, warnings)
-    report = report_of(ground, options, found, _speeds(ground, found, measure), warnings)
+    speeds = _speeds(ground, found, measure)
+    warnings += _slow(found[-1].precision, speeds[found[-1].precision])
+    report = report_of(ground, options, found, speeds, warnings)
     _write(ground, found, report)
     return report
 
@@ -63,6 +66,15 @@ def _speeds(ground: Ground, found: list[Candidate], measure: Measure) -> dict[st
     speeds = measure(extractors, ground.chosen.images[0])
     ground.progress("speed", 1, 1)
     return speeds
+
+
+def _slow(precision: str, speed: Speed) -> list[str]:
+    """What its user should know of the speed."""
+    if precision == "fp16" and choose_providers(None) == list(CPU_ONLY):
+        return ["on a CPU much of FP16 is computed in float32: it is no faster, and the gate sees less than on a GPU"]
+    if speed.ratio < 1:
+        return [f"on this machine's CPU {precision} is slower than fp32 ({speed.ratio:.2f} times its speed)"]
+    return []
 
 
 def _write(ground: Ground, found: list[Candidate], report: Report) -> None:
