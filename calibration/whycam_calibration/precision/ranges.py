@@ -22,8 +22,11 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 PERCENTILE = 99.99
 """Percent of a value's numbers that its range holds by `percentile`."""
-BINS = {"entropy": 512, "percentile": 2048}
-"""Bins of the first histogram; more are added where later frames need them."""
+BINS = {"entropy": 128, "percentile": 2048}
+"""Bins of the first histogram; later frames with larger values add more.
+
+Of `entropy` as many as levels, so that it only cuts off what the first frames did not show: with more it takes the many
+zeros behind a ReLU for the distribution and cuts off what counts (on VGG19 half of the features' norm was lost)."""
 STRIDE_BYTES = 128 * 2**20
 """Intermediate values that a histogram is made of at once, at most; those of one frame where they are more."""
 _STRIDE_MINMAX = 16
