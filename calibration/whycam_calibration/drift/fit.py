@@ -20,6 +20,8 @@ MOST_RUN = 20
 _FOLDS = 5
 _LEAST_DEGREES = 9.0
 """However much blocks depend on each other, they are not taken to be worth less: a limit would lose all meaning."""
+_LEAST_FOR_MEAN = 4.0
+"""The same for the mean: with less, the spread would be taken to be many times what was seen."""
 _EDGES_FLOOR = 0.02
 _FEATURES_FLOOR = 1e-3
 """Of the root mean square of the features: rounding, not a scene."""
@@ -89,10 +91,10 @@ def fit(
     lengths = [len(run) for run in runs]
     correlation = np.array([_correlation(column, lengths) for column in signs.T])
     count = len(blocks)
-    for_mean = count * (1 - correlation) / (1 + correlation)
+    for_mean = np.maximum(count * (1 - correlation) / (1 + correlation), _LEAST_FOR_MEAN)
     for_spread = count * (1 - correlation**2) / (1 + correlation**2)
     # A mean that follows its blocks takes a part of their spread with it.
-    variance = signs.var(axis=0) * count / np.maximum(count - count / for_mean, 1)
+    variance = signs.var(axis=0) * for_mean / (for_mean - 1)
     floors = np.array([sign.floor for sign in SIGNS])
     consecutive = consecutive_of(seconds, float(correlation.max()))
     alpha = alpha_of(seconds, consecutive, false_alarm_days)
