@@ -35,6 +35,7 @@ def error_bars(ground: Ground, found: Sequence[Candidate]) -> Picture:
             color=["#c81e37" if high else f"C{place}" for high in kept],
         )
     axes.set_yticks(np.arange(len(layers)) + 0.4 - height / 2, [layer.name for layer in layers], fontsize=7)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("relative error")
     axes.legend(fontsize=8)
