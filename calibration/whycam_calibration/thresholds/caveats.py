@@ -52,8 +52,9 @@ def _classes(made: Calibration) -> list[str]:
         if point.chosen.detection is not None and point.chosen.detection.rate < 0.5:
             found = point.chosen.detection
             told.append(
-                f"of {found.events} events of '{point.label}' {len(found.delays)} are detected: so few false alarms "
-                "are too much to ask of this model; allow more of them, or train it on more footage"
+                f"of {found.events} events of '{point.label}' {len(found.delays)} are detected: where false alarms "
+                "stay so few, this model hardly tells them from normal footage; allow more, or train it on such "
+                "footage"
             )
     return told
 

@@ -21,6 +21,8 @@ MINIMA = (0.0, 0.5, 1.0, 2.0, 3.0)
 FLOOR = 0.5
 """No lower threshold is chosen unless the footage is long enough for it and there are clips of the class."""
 LOWEST = 0.05
+BUSY = 0.05
+"""Normal footage reaches no threshold for more of the time than this: an alarm that never ends would count as one."""
 MARGIN = 1.0
 """Log odds added to the threshold where the footage is too short to promise anything: odds 2.7 times as high."""
 QUIET = 0.99
@@ -85,10 +87,10 @@ class Footage:
         )
         return Rate(count, self.hours)
 
-    def quiet(self) -> float:
-        """The score that it stays below for `QUIET` of the time."""
+    def below(self, share: float) -> float:
+        """The score that it stays below for `share` of the time."""
         scores = np.concatenate([scores[~np.isnan(scores)] for scores in self._scores])
-        return float(np.quantile(scores, QUIET))
+        return float(np.quantile(scores, share))
 
     def share_from(self, threshold: float) -> float:
         """The part of the time at or above `threshold`."""
@@ -109,10 +111,11 @@ def choose_point(
     Without clips nothing speaks for another minimum duration than the default, and for a shorter one only footage that
     is long enough for a bound.
     """
-    quiet = footage.quiet()
+    quiet = footage.below(QUIET)
+    lowest = max(LOWEST if clips else FLOOR, above(footage.below(1 - BUSY)) or 1.0)
     tried = []
     for seconds in MINIMA if clips else (MINIMUM_SECONDS,):
-        trial = _threshold(footage, seconds, target, quiet, LOWEST if clips else FLOOR)
+        trial = _threshold(footage, seconds, target, quiet, lowest)
         detection = detection_of(clips, column, trial.rules, temperature, window_seconds) if clips else None
         tried.append(Trial(trial.rules, trial.rate, trial.allowed, trial.highest, detection))
     return Point(footage.label, max(tried, key=_merit), tuple(tried))

@@ -35,7 +35,7 @@ def report_of(made: Calibration) -> Report:
         kind="thresholds",
         title=f"Thresholds of {manifest.name} {manifest.version}",
         lead=(
-            f"{rate_text(made.options.target)} were asked for, all classes of one camera together. Chosen on "
+            f"Asked for: {rate_text(made.options.target)}, all classes of one camera together. Chosen on "
             f"{hours_text(made.chosen_on.hours)} of normal footage, checked on {hours_text(made.checked_all.hours)} "
             f"that were held back ({pieces}), and on {len(material.clips)} labelled clips; precision "
             f"{made.options.precision}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whycam_calibration.thresholds.choice import Footage, Point, rules_for
+from whycam_calibration.thresholds.choice import QUIET, Footage, Point, rules_for
 from whycam_calibration.thresholds.detection import detection_of
 from whycam_calibration.thresholds.rates import Rate
 from whycam_calibration.thresholds.timeline import Timeline
@@ -47,5 +47,5 @@ def tradeoff(
 
 
 def _scores(threshold: float, footage: Footage) -> dict[str, float]:
-    rules = rules_for(threshold, 0.0, footage.quiet())
+    rules = rules_for(threshold, 0.0, footage.below(QUIET))
     return {"raise_at": rules.raise_at, "clear_at": rules.clear_at}

@@ -8,7 +8,8 @@ import math
 def rate_text(per_hour: float) -> str:
     """`1 false alarm per day`."""
     number, unit = (per_hour, "hour") if per_hour >= 1 else (per_hour * 24, "day")
-    return f"{number:.3g} false alarm{'' if round(number, 6) == 1 else 's'} per {unit}"
+    count = f"{number:.3g}"
+    return f"{count} false alarm{'' if count == '1' else 's'} per {unit}"
 
 
 def hours_text(hours: float) -> str:

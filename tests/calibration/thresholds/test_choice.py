@@ -76,6 +76,17 @@ def test_quiet_footage_that_is_long_lets_weak_events_count() -> None:
     assert unseen.chosen.rules.raise_at == 0.5
 
 
+def test_an_alarm_that_never_ends_is_not_taken_for_a_single_one() -> None:
+    """Counted as episodes it is one; nobody would have it."""
+    normal, event = timeline([0.8] * 9000 + [0.1] * 9000), timeline([0.9] * 30, label="fight", clip=True)
+
+    point = chosen([normal], [event], target=100.0)
+
+    assert Footage([normal], "fight", 1, 1.0).alarms(rules_for(0.5, 0.0, 0.1)).alarms == 1
+    assert point.chosen.rules.raise_at > 0.8
+    assert point.chosen.rate.alarms == 0
+
+
 def test_footage_that_scores_one_cannot_be_kept_from_alarming() -> None:
     point = chosen([timeline([0.0] * 50 + [1.0] * 50)], [], target=1.0)
 
