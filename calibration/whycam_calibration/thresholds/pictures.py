@@ -187,7 +187,7 @@ def delay_picture(made: Calibration) -> Picture | None:
     axes.set_ylim(0, 1.03)
     axes.set_xlabel("seconds from the beginning of the event to the alarm")
     axes.set_ylabel("events detected")
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
     _plain(axes)
     return picture_of(figure, "The part of the labelled events that has raised an alarm within so many seconds.")
 

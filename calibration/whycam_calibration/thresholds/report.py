@@ -87,8 +87,9 @@ def _points(made: Calibration) -> Section:
     return Section(
         "Operating points",
         "The raise threshold is the lowest that keeps to this class's part of the target on the footage it was "
-        "chosen on, counted as episodes by the service's own rules. Where that footage is too short for a bound, it "
-        "is the highest score that normal footage held, its odds times 2.7, and 0.5 at least.",
+        "chosen on, counted as episodes by the service's own rules, and that this footage reaches for at most 5 % of "
+        "the time. Where it is too short for a bound, it is the highest score that normal footage held, its odds "
+        "times 2.7, and 0.5 at least.",
         tuple(tables),
         (rates_picture(made),),
     )
