@@ -56,6 +56,26 @@ def test_only_tensorrt_gets_options_and_numbers_as_exact_as_the_graphs() -> None
     (name, options), cpu = with_engines([TENSORRT, CPU], "features.int8.onnx", SHA)
 
     assert (name, cpu) == (TENSORRT, CPU)
-    assert options["trt_engine_cache_path"] == str(engine_folder(SHA))
+    assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == str(engine_folder(SHA))
     assert (options["trt_int8_enable"], options["trt_fp16_enable"]) == (True, False)
     assert with_engines([TENSORRT, CPU], "head.onnx", SHA)[0][1]["trt_int8_enable"] is False
+
+
+def test_the_folder_is_made_with_all_above_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHYCAM_ENGINES", str(root / "cache" / "whycam" / "engines"))
+
+    with_engines([TENSORRT, CPU], "head.onnx", SHA)
+
+    assert engine_folder(SHA).is_dir()
+
+
+def test_where_no_folder_can_be_made_it_runs_without_and_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "file").touch()
+    monkeypatch.setenv("WHYCAM_ENGINES", str(root / "file" / "engines"))
+
+    (_, options), _ = with_engines([TENSORRT, CPU], "features.int8.onnx", SHA)
+
+    assert options == {"trt_int8_enable": True, "trt_fp16_enable": False}
+    assert "$WHYCAM_ENGINES" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import logging
 import os
 import platform
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 TENSORRT = "TensorrtExecutionProvider"
+
+log = logging.getLogger(__name__)
 
 _POWER_MODE = Path("/var/lib/nvpmodel/status")
 _UNKNOWN = "unknown"
@@ -44,18 +47,20 @@ def with_engines(providers: list[str], file: str, sha256: str) -> list[str | tup
     """`providers`, TensorRT with the options under which it keeps the engine of the graph in `file`.
 
     Engines are built as exact as the graph is: in whole numbers or half precision only where the file is of that
-    precision. ONNX Runtime makes the folder.
+    precision. Where no folder can be made, they are built anew at each start.
     """
     if TENSORRT not in providers:
         return list(providers)
-    options = {
-        "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": str(engine_folder(sha256)),
-        "trt_timing_cache_enable": True,
-        "trt_timing_cache_path": str(engine_folder(sha256)),
-        "trt_int8_enable": ".int8" in file,
-        "trt_fp16_enable": ".fp16" in file,
-    }
+    options: dict[str, Any] = {"trt_int8_enable": ".int8" in file, "trt_fp16_enable": ".fp16" in file}
+    try:
+        folder = engine_folder(sha256)
+        # ONNX Runtime makes the last folder of the path alone, and does not start where the others are missing.
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home
+        log.warning("TensorRT's engines cannot be kept (%s): name a folder in $WHYCAM_ENGINES", error)
+    else:
+        for kind in ("engine", "timing"):
+            options |= {f"trt_{kind}_cache_enable": True, f"trt_{kind}_cache_path": str(folder)}
     return [(name, options) if name == TENSORRT else name for name in providers]
 
 
