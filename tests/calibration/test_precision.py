@@ -223,6 +223,19 @@ def test_too_few_frames_and_unreadable_clips_are_told(calibrate: Calibrate, foot
     assert any("1 clips could not be read: clip0.avi" in warning for warning in report.warnings)
 
 
+def test_too_few_windows_to_judge_by_are_told(calibrate: Calibrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    from whycam_calibration.precision import ground
+
+    report = calibrate("int8")
+    count = report.figures["precisions"]["int8"]["windows"]
+    told = f"compared on {count} windows, fewer than 30"
+    assert any(told in warning for warning in report.warnings)
+
+    monkeypatch.setattr(ground, "FEW_WINDOWS", count)
+
+    assert not any("windows, fewer than" in warning for warning in calibrate("int8").warnings)
+
+
 def test_a_bundle_that_was_exported_anew_meanwhile_is_left_alone(
     calibrate: Calibrate, conv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

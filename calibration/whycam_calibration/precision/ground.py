@@ -17,7 +17,8 @@ from whycam_calibration.precision.cache import Cache
 from whycam_calibration.precision.extractor import CPU_ONLY, Extractor
 from whycam_calibration.precision.footage import Footage, split_footage
 from whycam_calibration.precision.fp16 import halve
-from whycam_calibration.precision.frames import FEW, Chosen, choose_frames
+from whycam_calibration.precision.frames import FEW as FEW_FRAMES
+from whycam_calibration.precision.frames import Chosen, choose_frames
 from whycam_calibration.precision.gate import Figures, compare
 from whycam_calibration.precision.golden import GOLDEN
 from whycam_calibration.precision.int8 import Form, quantize, quantized_values
@@ -26,6 +27,7 @@ from whycam_calibration.precision.progress import Progress
 from whycam_calibration.precision.ranges import Method, Ranges, collect_ranges
 from whycam_calibration.precision.seen import Seen, highest_anomaly, look
 from whycam_calibration.precision.sensitivity import layer_error, reference_of
+from whycam_calibration.precision.windows import FEW as FEW_WINDOWS
 from whycam_calibration.precision.windows import HeldBack, read_windows
 
 _SCHEMA = 1
@@ -72,9 +74,14 @@ class Ground:
         """What its user should know of the footage."""
         found = []
         count = len(self.chosen.images)
-        if count < FEW:
+        if count < FEW_FRAMES:
             near = f"; {self.chosen.near} others were near duplicates" if self.chosen.near else ""
-            found.append(f"ranges come from {count} frames, fewer than {FEW}{near}: give more varied footage")
+            found.append(f"ranges come from {count} frames, fewer than {FEW_FRAMES}{near}: give more varied footage")
+        if len(self.held.windows) < FEW_WINDOWS:
+            found.append(
+                f"compared on {len(self.held.windows)} windows, fewer than {FEW_WINDOWS}: a change that is rare would "
+                "not show; give more footage"
+            )
         unread = self.chosen.unread | self.held.unread
         if unread:
             found.append(

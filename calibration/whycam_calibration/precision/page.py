@@ -98,7 +98,7 @@ def _layers(ground: Ground, found: Sequence[Candidate]) -> Section:
     rows = tuple(
         (
             layer.name,
-            f"{layer.weights / 1e3:,.0f} k",
+            f"{layer.weights:,}",
             *(f"{each.errors[layer.node]:.4f}{' kept' if layer.name in each.higher else ''}" for each in found),
         )
         for layer in ground.network.layers

@@ -19,6 +19,9 @@ from whycam_calibration.precision.progress import Progress
 WINDOWS = 100
 """Windows compared at most."""
 
+FEW = 30
+"""Windows below which a warning says that a rare change would not show."""
+
 
 @dataclass(frozen=True, eq=False)
 class Window:
