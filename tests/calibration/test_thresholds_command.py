@@ -164,6 +164,7 @@ def test_what_is_not_promised_and_what_is_not_known_is_said(calibrated: Done) ->
     assert "It takes 111 min held back" in told
     assert "there is no clip of 'fire'" in told
     assert "there is no clip of 'fight'" not in told
+    assert "of 4 clips it is not known when the event lasts" in told
     assert calibrated.stderr.count("\n") == 1
     assert "calibration.thresholds.html" in calibrated.stderr
 

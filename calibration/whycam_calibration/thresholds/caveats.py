@@ -9,7 +9,7 @@ from whycam_calibration.thresholds.units import hours_text, number_text, rate_te
 
 def caveats_of(made: Calibration) -> list[str]:
     """A line for each, the promise first."""
-    return [*_promise(made), *_classes(made), *_clips(made)]
+    return [*_promise(made), *_classes(made), *_temperature(made), *_clips(made)]
 
 
 def _promise(made: Calibration) -> list[str]:
@@ -57,6 +57,23 @@ def _classes(made: Calibration) -> list[str]:
                 "footage"
             )
     return told
+
+
+def _temperature(made: Calibration) -> list[str]:
+    manifest = made.bundle.manifest
+    # A clip of one decision or so shows its class or shows nothing; in a longer one the event may begin late.
+    long = [
+        clip
+        for clip in made.material.clips
+        if clip.label != manifest.normal and clip.events is None and clip.warm.sum() > manifest.window.frames
+    ]
+    if made.temperature.fitted is None or made.temperature.reason is not None or not long:
+        return []
+    return [
+        f"of {len(long)} clips it is not known when the event lasts, so each of their windows was taken to show it: "
+        f"where it begins later, the temperature of {made.temperature.value:g} is too high, and so is the calibration "
+        "error; give ranges.csv"
+    ]
 
 
 def _clips(made: Calibration) -> list[str]:
