@@ -12,6 +12,7 @@ from tests.calibration import conv_bundle
 from whycam.bundle import Bundle, Manifest
 from whycam.errors import InputError
 from whycam_calibration.errors import CalibrationError
+from whycam_calibration.precision import frames
 from whycam_calibration.precision.footage import split_footage
 from whycam_calibration.precision.frames import choose_frames, farthest, thinned
 from whycam_calibration.precision.progress import silent
@@ -121,6 +122,19 @@ def test_near_duplicates_are_skipped_and_counted(
 
     assert len(chosen.images) == 1
     assert chosen.near == 19
+
+
+def test_no_more_candidates_are_held_than_there_is_room_for(
+    footage: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = split_footage(footage, manifest).calibration
+    monkeypatch.setattr(frames, "NEAR", 0.0)
+    monkeypatch.setattr(frames, "POOL_BYTES", 3 * manifest.input.height * manifest.input.width * 4)
+
+    chosen = choose_frames(parts, manifest, 50, silent)
+
+    assert len(parts) == 6
+    assert (chosen.clips, len(chosen.images)) == (4, 4)
 
 
 def test_clips_that_cannot_be_read_are_named_and_the_rest_goes_on(footage: Path, manifest: Manifest) -> None:

@@ -25,6 +25,9 @@ FEW = 100
 CANDIDATES = 4
 """Candidates per frame to be chosen."""
 
+POOL_BYTES = 256 * 2**20
+"""Candidates, at half of what they may take: a stream is thinned to between its quota and twice that."""
+
 _THUMBNAIL = 16
 
 Item = TypeVar("Item")
@@ -53,9 +56,14 @@ class Chosen:
 def choose_frames(parts: Sequence[Part], manifest: Manifest, count: int, progress: Progress) -> Chosen:
     """At most `count` frames of `parts`, as different as they come.
 
-    Raises CalibrationError where no clip can be read.
+    Of more parts than there is room for candidates, evenly spread ones are read. Raises CalibrationError where no clip
+    can be read.
     """
-    quota = max(1, -(-CANDIDATES * count // len(parts)))
+    room = max(1, POOL_BYTES // (3 * manifest.input.height * manifest.input.width))
+    candidates = min(CANDIDATES * count, room)
+    if len(parts) > candidates:
+        parts = [parts[index] for index in np.linspace(0, len(parts) - 1, candidates).round().astype(int)]
+    quota = max(1, -(-candidates // len(parts)))
     pool: list[NDArray[np.uint8]] = []
     unread: dict[str, str] = {}
     for index, part in enumerate(parts):

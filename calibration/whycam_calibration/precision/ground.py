@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 
 from whycam.bundle import Bundle, Manifest
@@ -24,13 +25,13 @@ from whycam_calibration.precision.golden import GOLDEN
 from whycam_calibration.precision.int8 import Form, quantize, quantized_values
 from whycam_calibration.precision.network import Network, read_network
 from whycam_calibration.precision.progress import Progress
-from whycam_calibration.precision.ranges import Method, Ranges, collect_ranges
+from whycam_calibration.precision.ranges import BINS, PERCENTILE, Method, Ranges, collect_ranges
 from whycam_calibration.precision.seen import Seen, highest_anomaly, look
 from whycam_calibration.precision.sensitivity import layer_error, reference_of
 from whycam_calibration.precision.windows import FEW as FEW_WINDOWS
 from whycam_calibration.precision.windows import HeldBack, read_windows
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +175,8 @@ def _cache(bundle: Bundle, root: Path, chosen: Chosen, held: HeldBack) -> Cache:
         root,
         {
             "schema": _SCHEMA,
+            "whycam": version("whycam-calibration"),
+            "methods": [BINS, PERCENTILE],
             "graphs": {name: graphs[name] for name in sorted(graphs) if name not in made_by_us | {manifest.drift}},
             "temperature": manifest.temperature,
             "frames": chosen.hash,
