@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import whycam
-from whycam.bundle import Bundle, revise
+from whycam.bundle import Bundle, check_writable, reopened, revise
 from whycam.bundle import revision as revision_module
 from whycam.errors import BundleError
 
@@ -124,3 +124,26 @@ def test_a_bundle_is_whole_whenever_its_revision_is_killed(bundle: Path, after: 
     for name in found.manifest.files:
         found.file(name)
     assert "fp32" in found.manifest.precisions
+
+
+def test_what_is_written_beside_long_work_stays_and_other_graphs_refuse_it(bundle: Path) -> None:
+    before = Bundle.open(bundle)
+    add_precision(bundle)
+
+    assert "half" in revise(reopened(before), {"notes": b"x"}).manifest.precisions
+
+    revise(Bundle.open(bundle), {"features.onnx": b"another"})
+
+    with pytest.raises(BundleError, match=r"features\.onnx was changed meanwhile"):
+        reopened(before)
+
+
+def test_a_bundle_that_cannot_be_written_is_refused_before_the_work(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_writable(Bundle.open(bundle))
+    # Who runs the tests may write anything.
+    monkeypatch.setattr(revision_module.os, "access", lambda path, mode: False)
+
+    with pytest.raises(BundleError, match="cannot be written"):
+        check_writable(Bundle.open(bundle))

@@ -48,7 +48,7 @@ def thresholds(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from whycam.bundle import revise
+    from whycam.bundle import reopened, revise
     from whycam_calibration.report.screen import show
     from whycam_calibration.report.stored import report_files
     from whycam_calibration.thresholds import Options, calibrate
@@ -71,6 +71,6 @@ def thresholds(
         report = report_of(made)
     for why in made.material.unread.values():
         print("whycam: left out:", " ".join(why.split()), file=sys.stderr)
-    revise(made.bundle, report_files(report), **made.changes())
+    revise(reopened(made.bundle), report_files(report), **made.changes())
     show(report, Console(width=None if sys.stdout.isatty() else 140, highlight=False))
     print(f"whycam: wrote {made.bundle.path}: manifest.json, calibration.thresholds.html and .json", file=sys.stderr)

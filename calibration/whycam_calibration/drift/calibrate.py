@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whycam.bundle import Bundle, revise
+from whycam.bundle import Bundle, check_writable, reopened, revise
 from whycam.detect import Model
 from whycam.drift.baseline import FILE
 from whycam_calibration.drift.check import Held, hold_back
@@ -43,6 +43,7 @@ def calibrate_drift(bundle: Bundle, model: Model, videos: Sequence[Path], prepar
     `prepare` is what the camera does to its frames, `track` shows progress over them. Raises CalibrationError, and
     changes nothing, where the videos hold too little; BundleError where the bundle cannot be written.
     """
+    check_writable(bundle)
     window = bundle.manifest.window
     announced, _ = announced_seconds(videos)
     seconds = block_seconds(announced, window.frame_interval)
@@ -57,7 +58,7 @@ def calibrate_drift(bundle: Bundle, model: Model, videos: Sequence[Path], prepar
         raise CalibrationError(_too_little(held, seconds, window.frames, window.frame_interval) + unreadable)
     found = Found(footage, fit(footage.runs, seconds, model.precision), hold_back(footage, model.precision))
     report = report_of(bundle.manifest, found.footage, found.fit, found.held)
-    revise(bundle, {FILE: found.fit.baseline.encode(), **report_files(report)}, drift=FILE)
+    revise(reopened(bundle), {FILE: found.fit.baseline.encode(), **report_files(report)}, drift=FILE)
     return report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from whycam.bundle import Bundle, revise
+from whycam.bundle import Bundle, check_writable, reopened, revise
 from whycam.bundle.manifest import Calibrated
 from whycam.detect.sessions import choose_providers
 from whycam_calibration.errors import CalibrationError
@@ -34,6 +34,7 @@ def calibrate_precision(
     the gate does not hold.
     """
     bundle = Bundle.open(path)
+    check_writable(bundle)
     ground = survey(bundle, folder, options.images, options.cache, progress)
     warnings = ground.warnings()
     found = [find_fp16(ground, options)] if options.precision == "fp16" else _forms(ground, options, measure, warnings)
@@ -78,10 +79,7 @@ def _slow(precision: str, speed: Speed) -> list[str]:
 
 
 def _write(ground: Ground, found: list[Candidate], report: Report) -> None:
-    now = Bundle.open(ground.bundle.path)
-    extractor = ground.manifest.precisions["fp32"]
-    if now.manifest.files.get(extractor) != ground.manifest.files[extractor]:
-        raise CalibrationError(f"{now.path}: was exported anew meanwhile; nothing was written: run it again")
+    now = reopened(ground.bundle)
     files = report_files(report)
     precisions, calibrated = dict(now.manifest.precisions), dict(now.manifest.calibrated)
     drop = set()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whycam.alerts.episodes import EpisodeRules
-from whycam.bundle import Bundle
+from whycam.bundle import Bundle, check_writable
 from whycam.bundle.manifest import AlertRule
 from whycam.detect import Model
 from whycam_calibration.errors import CalibrationError
@@ -103,6 +103,7 @@ def calibrate(
     """
     check_options(options)
     opened = Bundle.open(bundle)
+    check_writable(opened)
     manifest = opened.manifest
     # Found at the temperature of the graph, so that calibrating again begins where the first time did.
     plain = Bundle(opened.path, manifest.model_copy(update={"temperature": 1.0}))

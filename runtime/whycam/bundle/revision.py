@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from whycam.bundle.manifest import Manifest
 from whycam.bundle.store import Bundle, file_entry, write_manifest, write_to_disk
 from whycam.errors import BundleError
+
+
+def check_writable(bundle: Bundle) -> None:
+    """Raise BundleError where `bundle` cannot be revised, before hours go into what would be written."""
+    if not os.access(bundle.path, os.W_OK | os.X_OK):
+        raise BundleError(f"{bundle.path}: cannot be written; allow it, or work on a copy")
+
+
+def reopened(bundle: Bundle) -> Bundle:
+    """`bundle` as it is now, with what was written meanwhile; its graphs are those that it had.
+
+    Raises BundleError where they are not: what was measured is then of another model.
+    """
+    now = Bundle.open(bundle.path)
+    for name, entry in bundle.manifest.files.items():
+        if name.endswith(".onnx") and now.manifest.files.get(name) != entry:
+            raise BundleError(f"{bundle.path}: {name} was changed meanwhile, nothing was written; run this again")
+    return now
 
 
 def revise(bundle: Bundle, files: Mapping[str, bytes], *, drop: Collection[str] = (), **changes: Any) -> Bundle:
