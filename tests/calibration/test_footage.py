@@ -75,8 +75,8 @@ def test_a_single_video_is_split_by_time_a_window_apart(
 
     assert split.by == "time"
     assert split.held_back[0].start - split.calibration[0].end == pytest.approx(T * 0.1)
-    frames = {image.tobytes() for image in chosen.images}
-    assert not frames & {image.tobytes() for window in held.windows for image in window.images}
+    seen = {image.tobytes() for image in chosen.images}
+    assert not seen & {image.tobytes() for window in held.windows for image in window.images}
     assert min(window.start for window in held.windows) == pytest.approx(3.0)
 
 
