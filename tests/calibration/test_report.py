@@ -73,7 +73,7 @@ def test_the_command_shows_the_facts_and_tables_again(bundle: Path, whycam: Call
     assert shown.returncode == 0, shown.stderr
     for text in ("INT8 & co", "4.1 x", "<conv1>", "0.25", "too few images: 8", "calibration.int8.html"):
         assert text in shown.stdout
-    assert json.loads(figures.stdout) == [{"n": 8}]
+    assert json.loads(figures.stdout) == {"int8": {"n": 8}}
 
 
 def test_the_command_refuses_what_was_not_calibrated(bundle: Path, whycam: Callable[..., object]) -> None:

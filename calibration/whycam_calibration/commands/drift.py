@@ -39,15 +39,13 @@ def drift(
     A camera that moved, a dirty lens, night. At least a minute of footage is needed; hours of it, at all times of the
     day that are normal, make the limits narrow and true.
     """
-    from rich.console import Console
-
     from whycam.bundle import Bundle
     from whycam.clips import find_videos
     from whycam.commands.progress import tracked
     from whycam.detect import Model
     from whycam_calibration.drift import calibrate_drift
     from whycam_calibration.drift.zones import zones_of
-    from whycam_calibration.report.screen import show
+    from whycam_calibration.report.screen import screen, show
 
     opened = Bundle.open(bundle)
     videos = find_videos(footage)
@@ -59,6 +57,6 @@ def drift(
         return tracked(frames, f"watching, {next(left)} to go", total)
 
     report = calibrate_drift(opened, model, videos, prepare, track)
-    console = Console(highlight=False)
+    console = screen()
     show(report, console)
     console.print(f"[dim]{bundle / 'calibration.drift.html'}[/]", soft_wrap=True)

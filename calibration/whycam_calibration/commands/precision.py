@@ -58,7 +58,7 @@ def precision(
     from whycam_calibration.precision.options import Options
     from whycam_calibration.precision.run import calibrate_precision
     from whycam_calibration.precision.tensorrt import build_engines, check_tensorrt
-    from whycam_calibration.report.screen import show
+    from whycam_calibration.report.screen import screen, show
 
     limits = Limits(max_score_drift, min_agreement, min_heatmap_correlation)
     options = Options(precision, method, images, limits, cache or default_cache())  # type: ignore[arg-type]  # it checks
@@ -70,7 +70,7 @@ def precision(
     if footage is not None:
         with Bars(progress) as bars:
             report = calibrate_precision(bundle, footage, options, bars.show)
-        show(report, Console(highlight=False))
+        show(report, screen())
         page = bundle / f"calibration.{report.kind}.html"
         progress.print(f"whycam: wrote {page}, and what it tells of, into {bundle}", soft_wrap=True, highlight=False)
     if tensorrt:

@@ -10,22 +10,20 @@ import typer
 
 def report(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle that has been calibrated.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON instead, by kind.")] = False,
 ) -> None:
     """Show what the calibrations of a BUNDLE found; the pages with the pictures are named below."""
-    from rich.console import Console
-
     from whycam.bundle import Bundle
-    from whycam_calibration.report.screen import show
+    from whycam_calibration.report.screen import screen, show
     from whycam_calibration.report.stored import read_reports
 
     reports = read_reports(Bundle.open(bundle))
     if as_json:
         import json
 
-        print(json.dumps([each.figures for _, each in reports], indent=2))
+        print(json.dumps({each.kind: each.figures for _, each in reports}, indent=2))
         return
-    console = Console(highlight=False)
+    console = screen()
     for path, each in reports:
         show(each, console)
         console.print(f"[dim]{path}[/]\n", soft_wrap=True)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
 from whycam_calibration.report.report import Report, Table
+
+_WIDTH = 140
+"""Columns where nobody watches: a pipe has no width of its own, and 80 would break the tables' heads."""
+
+
+def screen() -> Console:
+    """Where reports are shown: stdout."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
 
 
 def show(report: Report, console: Console) -> None:

@@ -34,7 +34,7 @@ def read_reports(bundle: Bundle) -> list[tuple[Path, Report]]:
     names = [name for name in bundle.manifest.files if name.startswith(_PREFIX) and name.endswith(".json")]
     if not names:
         raise CalibrationError(
-            f"{bundle.path}: has not been calibrated; run `whycam calibrate precision` or `thresholds` on it"
+            f"{bundle.path}: has not been calibrated; run `whycam calibrate precision`, `thresholds` or `drift` on it"
         )
     return [
         (bundle.path / f"{name.removesuffix('.json')}.html", _report(json.loads(bundle.file(name).read_text("utf-8"))))
