@@ -23,16 +23,16 @@ def _promise(made: Calibration) -> list[str]:
             f"{asked} is broken: the held-back footage raised {counted}, at least {number_text(checked.interval[0])} "
             "per hour. It shows what the rest does not: give more footage, from all times of day"
         ]
-    needed = hours_to_promise(target)
+    needed = hours_to_promise(target, checked.alarms)
+    takes = (
+        f"It takes {hours_text(needed)} held back {'with no more alarms' if checked.alarms else 'without an alarm'}, "
+        f"{hours_text(needed / made.options.held_back)} of normal footage in all"
+    )
     if not checked.hours:
-        return [
-            f"{asked} is not promised: there was nothing left to check on. It takes {hours_text(needed)} held back "
-            f"without an alarm, {hours_text(needed / made.options.held_back)} of normal footage in all"
-        ]
+        return [f"{asked} is not promised: there was nothing left to check on. {takes}"]
     return [
         f"{asked} is not promised: the held-back footage raised {counted}, so it may be up to "
-        f"{number_text(checked.interval[1])} per hour. It takes {hours_text(needed)} held back without an alarm, "
-        f"{hours_text(needed / made.options.held_back)} of normal footage in all"
+        f"{number_text(checked.interval[1])} per hour. {takes}"
     ]
 
 
