@@ -51,6 +51,7 @@ def _forms(ground: Ground, options: Options, measure: Measure, warnings: list[st
         form.precision: Extractor(ground.int8(form, options.method, ()), ground.manifest) for form in (PORTABLE, CPU)
     }
     speeds = measure(plain, ground.chosen.images[0])
+    plain.clear()  # each holds the network's weights twice
     found = [find_int8(ground, PORTABLE, options)]
     if speeds[CPU.precision].ratio >= FASTER:
         try:
