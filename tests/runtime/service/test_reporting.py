@@ -64,6 +64,7 @@ class Stage:
             changed=lambda _: None,
             emit=self.reporter.alerts.put,
             picture=lambda *_: None,
+            drifted=lambda *_: None,
         )
 
     def play(self, lane: Lane, count: int) -> None:
