@@ -15,7 +15,9 @@ from tiny_bundle import INTERVAL, SIZE, Expected, T
 import whycam
 from whycam import Decision, Detector, InputError
 from whycam.bundle import Bundle
-from whycam.detect import Model
+from whycam.detect import Due, Model
+from whycam.detect.model import AT_ONCE
+from whycam.detect.scorer import StepScorer
 
 Frames = NDArray[np.uint8]
 
@@ -223,6 +225,102 @@ def test_a_still_picture_keeps_the_features_of_the_one_before(built_bundle: Path
     assert held is not None
     assert held.scores == pytest.approx(decision.scores)
     np.testing.assert_array_equal(detector.explain().frames[-1], black)
+
+
+# -- in two halves --
+
+
+def taken(detector: Detector, frames: Frames, times: list[float], still: tuple[int, ...] = ()) -> list[Due]:
+    dues = [
+        detector.take(frame, time, still=n in still) for n, (frame, time) in enumerate(zip(frames, times, strict=True))
+    ]
+    return [due for due in dues if due is not None]
+
+
+@pytest.mark.parametrize("made", ["built_bundle", "headed_bundle"])
+def test_frames_that_the_cnn_sees_at_once_are_decided_on_as_one_by_one(
+    made: str, frames: Frames, request: pytest.FixtureRequest
+) -> None:
+    path = request.getfixturevalue(made)
+    # Not due, missed slots, a gap in the middle.
+    times = [index * 0.07 + (2.0 if index > 12 else 0.0) + (0.2 if index > 20 else 0.0) for index in range(len(frames))]
+    still = (5, 6, 13, 22)
+    plainly = whycam.load(path)
+    expected = [plainly.push(frame, times[n], still=n in still) for n, frame in enumerate(frames)]
+
+    detector = whycam.load(path)
+    dues = taken(detector, frames, times, still)
+    # First of all what is due, then the CNN for all of it, then the decisions.
+    computed = [due for due in dues if not due.still]
+    samples = detector.model.samples([due.image for due in computed], [due.time for due in computed])
+    of = dict(zip(computed, samples, strict=True))
+    decisions = [detector.decide(due, of.get(due)) for due in dues]
+
+    assert len(computed) > AT_ONCE
+    assert 0 < len(computed) < len(dues) < len(frames)
+    expected = [decision for decision in expected if decision is not None]
+    assert [(one.time, one.warm, one.label) for one in decisions] == [
+        (one.time, one.warm, one.label) for one in expected
+    ]
+    np.testing.assert_allclose([values(d) for d in decisions], [values(d) for d in expected], atol=1e-6)
+    assert (detector.explain().frames == plainly.explain().frames).all()
+    np.testing.assert_allclose(detector.explain().heatmaps, plainly.explain().heatmaps, atol=1e-6)
+
+
+def test_samples_of_a_batch_are_their_own(built_bundle: Path, frames: Frames) -> None:
+    model = Model(Bundle.open(built_bundle))
+    made = model.samples(list(frames), [float(index) for index in range(len(frames))])
+
+    for index, sample in enumerate(made):
+        alone = model.sample(frames[index], float(index))
+        np.testing.assert_allclose(sample.features, alone.features, atol=1e-6)
+        np.testing.assert_allclose(sample.maps[0], alone.maps[0], atol=1e-6)
+        assert sample.time == alone.time
+        assert sample.features.base is None and sample.maps[0].base is None
+
+
+def test_a_frame_that_was_never_decided_upon_leaves_its_slot_to_the_one_before(
+    detector: Detector, frames: Frames
+) -> None:
+    dues = taken(detector, frames[:5], [0.0, 0.1, 0.2, 0.3, 0.4])
+    for place in (0, 1, 3, 4):
+        decision = detector.decide(dues[place])
+
+    held = frames[[1, 1, 3, 4]]
+    assert values(decision) == pytest.approx(Expected(held).scores, abs=1e-6)
+
+
+def test_still_after_a_frame_that_was_never_decided_upon_is_computed(detector: Detector, frames: Frames) -> None:
+    dues = taken(detector, frames[:5], [0.0, 0.1, 0.2, 0.3, 0.4], still=(3, 4))
+    for place in (0, 1, 3, 4):
+        decision = detector.decide(dues[place])
+
+    assert values(decision) == pytest.approx(Expected(frames[[1, 1, 3, 3]]).scores, abs=1e-6)
+
+
+def test_more_frames_lost_than_a_gap_may_hold_make_the_window_cold(detector: Detector, frames: Frames) -> None:
+    dues = taken(detector, frames[:15], [index / 10 for index in range(15)])
+    warm = [detector.decide(due).warm for due in (*dues[:5], *dues[11:])]
+
+    assert warm == [False] * 3 + [True] * 2 + [False] * 3 + [True]
+
+
+def test_a_window_that_a_failure_has_torn_begins_anew(
+    detector: Detector, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dues = taken(detector, frames[:9], [index / 10 for index in range(9)])
+    decisions = [detector.decide(due) for due in dues[:4]]
+    with monkeypatch.context() as torn, pytest.raises(ValueError, match="torn"):
+        torn.setattr(StepScorer, "advance", _torn)
+        detector.decide(dues[4])
+    decisions += [detector.decide(due) for due in dues[5:]]
+
+    assert [one.warm for one in decisions] == [False, False, False, True, False, False, False, True]
+    assert values(decisions[-1]) == pytest.approx(Expected(frames[5:9]).scores, abs=1e-6)
+
+
+def _torn(*_: object) -> None:
+    raise ValueError("torn")
 
 
 # -- temperature --

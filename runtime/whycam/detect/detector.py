@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
 from whycam.detect.decision import Decision, alerting
+from whycam.detect.intake import Due, Intake
 from whycam.detect.model import Frames, Model, Reference
-from whycam.detect.resize import resize
 from whycam.detect.ring import FeatureRing, Sample, Snapshot
-from whycam.detect.sampling import COLD, Resampler
 from whycam.errors import InputError
 from whycam.explain.default import METHOD, TIME
 from whycam.explain.explanation import Explanation
-from whycam.sources.frame import check_image
 
 
 def load(path: str | os.PathLike[str], precision: str = "fp32", providers: Sequence[str] | None = None) -> Detector:
@@ -37,17 +35,17 @@ def load(path: str | os.PathLike[str], precision: str = "fp32", providers: Seque
 class Detector:
     """Slides the model's window over one camera's frames.
 
-    Not safe for use by several threads at once. One detector serves one camera: its window is its state.
+    One detector serves one camera: its window is its state. Not safe for use by several threads at once, but that one
+    may `take` while another decides.
     """
 
     def __init__(self, model: Model) -> None:
         """A window at its start; detectors of several cameras may share `model`."""
         self.model = model
-        window = self.manifest.window
-        self._resampler = Resampler(window.frame_interval, window.max_gap)
-        self._ring = FeatureRing(window.frames)
+        self._intake = Intake(self.manifest)
+        self._ring = FeatureRing(self.manifest.window.frames)
         self._scorer = model.scorer()
-        self._timed: bool | None = None
+        self._run = self._slot = 0
         self._scores: dict[str, float] | None = None
         self._logits: NDArray[np.float32] | None = None
 
@@ -74,34 +72,49 @@ class Detector:
 
         Raises InputError for a frame of another type or shape, and where frames with and without time are mixed.
         """
-        check_image(frame)
-        if self._timed is None:
-            self._timed = time is not None
-        elif self._timed != (time is not None):
-            before = "with" if self._timed else "without"
-            raise InputError(
-                f"frames were pushed {before} a time before: push all of them so, or load another detector"
-            )
+        due = self.take(frame, time, still=still)
+        return None if due is None else self.decide(due)
 
-        if time is None:
-            slots = 1
-            time = self._ring.newest.time + self.manifest.window.frame_interval if len(self._ring) else 0.0
-        else:
-            slots = self._resampler.push(time)
-        if slots == 0:
-            return None
-        if slots == COLD:
+    def take(self, frame: NDArray[np.uint8], time: float | None = None, *, still: bool = False) -> Due | None:
+        """The first half of `push`: the frame as the model is to see it, or None where it is not due.
+
+        For who lets the CNN see several frames at once, by `Model.samples`: of several cameras, or of a video.
+        """
+        return self._intake.take(frame, time, still)
+
+    def decide(self, due: Due, sample: Sample | None = None) -> Decision:
+        """The second half of `push`, in the order in which frames were taken; `sample` is what the CNN made of `due`.
+
+        Without it, the CNN runs here, unless the frame is `still`. A frame that was taken and never decided upon leaves
+        its slot to the sample before it.
+        """
+        new_run = due.run != self._run
+        lost = due.slot > 0 if new_run else self._slot != due.slot - due.slots
+        held = 0 if new_run else due.slot - self._slot - 1
+        window = self.manifest.window
+        new_run |= lost and held * window.frame_interval > window.max_gap
+        if sample is None:
+            if due.still and not lost:
+                sample = replace(self._ring.newest, image=due.image, time=due.time)
+            else:
+                sample = self.model.sample(due.image, due.time)
+        # Where anything below fails, the next frame begins a new window: this one is of no more use.
+        self._run = 0
+        if new_run:
             self._ring.clear()
             self._scorer.clear()
-        # More than T held slots would leave the same window as T.
-        for _ in range(min(slots - 1, self.manifest.window.frames)):
-            self._enter(self._ring.newest)
-        self._enter(self._sample(frame, time, still and len(self._ring) > 0))
-        return self._decide(time)
+        else:
+            # More than T held slots would leave the same window as T.
+            for _ in range(min(held, window.frames)):
+                self._enter(self._ring.newest)
+        self._enter(sample)
+        decision = self._decide(due.time)
+        self._run, self._slot = due.run, due.slot
+        return decision
 
     def is_due(self, time: float) -> bool:
         """Whether a frame at `time` (seconds) would be taken; for who drops those that are not, from another thread."""
-        return self._resampler.is_due(time)
+        return self._intake.is_due(time)
 
     def snapshot(self) -> Snapshot:
         """The window as it is now, to be explained later, by another thread even: see `Model.explain`.
@@ -146,14 +159,6 @@ class Detector:
         return self.model.explain(
             self.snapshot(), method, label, versus, frames=frames, time=time, counter=counter, reference=reference
         )
-
-    def _sample(self, frame: NDArray[np.uint8], time: float, still: bool) -> Sample:
-        image = resize(frame, self.manifest.input.height, self.manifest.input.width)
-        # A picture of the model's own size is the caller's array, which may be reused for the next one.
-        image = image.copy() if image is frame else image
-        if still:
-            return replace(self._ring.newest, image=image, time=time)
-        return self.model.sample(image, time)
 
     def _enter(self, sample: Sample) -> None:
         self._ring.push(sample)

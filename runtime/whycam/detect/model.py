@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam.detect.engines import TENSORRT
 from whycam.detect.graphs import GraphSpec, explanation_specs, features_spec, numbered, step_spec
 from whycam.detect.ring import Sample, Snapshot
 from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
@@ -36,6 +37,9 @@ Frames = int | Sequence[int] | Literal["all"]
 Reference = Literal["auto", "usual", "none"]
 """What a window is seen against: what its camera usually shows, or nothing; `auto`: the former where it is known."""
 Maps = tuple[NDArray[np.float32], ...]
+
+AT_ONCE = 8
+"""Pictures that the CNN sees at once: more take more memory and are no faster."""
 
 
 class Model:
@@ -89,6 +93,24 @@ class Model:
         features, maps = self.extract(image[np.newaxis])
         return Sample(features[0], tuple(layer[0] for layer in maps), image, time)
 
+    @property
+    def at_once(self) -> int:
+        """How many pictures the CNN sees at once, at most."""
+        # TensorRT builds another engine, for minutes, when a batch is larger than any before.
+        return 1 if TENSORRT in self.providers else AT_ONCE
+
+    def samples(self, images: Sequence[NDArray[np.uint8]], times: Sequence[float]) -> list[Sample]:
+        """What `sample` makes of each of `images`, computed `at_once` at a time."""
+        made: list[Sample] = []
+        for start in range(0, len(images), self.at_once):
+            some = images[start : start + self.at_once]
+            features, maps = self.extract(np.stack(some))
+            for index, image in enumerate(some):
+                # Copies: a sample that stays in a window must not keep the others of its batch.
+                own = (features[index].copy(), tuple(layer[index].copy() for layer in maps))
+                made.append(Sample(*own, image, times[start + index]))
+        return made
+
     def snapshot(self, images: NDArray[np.uint8], times: Sequence[float] | None = None) -> Snapshot:
         """The window of T `images`, uint8 [T, H, W, 3] BGR at the model's size, scored; without a stream around it.
 
@@ -99,7 +121,7 @@ class Model:
         if images.shape != expected or images.dtype != np.uint8:
             raise InputError(f"a window is uint8 {list(expected)}, not {images.dtype} {list(images.shape)}")
         moments = np.arange(window.frames) * window.frame_interval if times is None else times
-        samples = tuple(self.sample(image, float(time)) for image, time in zip(images, moments, strict=True))
+        samples = tuple(self.samples(list(images), [float(time) for time in moments]))
         _, values = self.logits(np.stack([sample.features for sample in samples])[np.newaxis])
         scores = {name: float(value) for name, value in zip(self.manifest.classes, values[0], strict=True)}
         return Snapshot(samples, scores, max(scores, key=scores.__getitem__))
