@@ -359,7 +359,8 @@ def test_at_a_temperature_of_one_scores_are_the_graphs_own(
     own = head.run(["scores"], {"window": window})[0][0]
     _, scores = detector.model.logits(window)
 
-    assert scores[0].tolist() == own.tolist()
+    # A graph that runs rarely is opened otherwise than by default, and may round otherwise.
+    assert scores[0].tolist() == pytest.approx(own.tolist(), abs=1e-6)
     if made == "headed_bundle":
         assert list(decision.scores.values()) == own.tolist()
     else:

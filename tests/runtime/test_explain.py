@@ -14,7 +14,7 @@ from onnxruntime import InferenceSession
 from tiny_bundle import CLASSES, MAP, SIZE, WEIGHTS, Expected, T
 
 import whycam
-from whycam import Detector, InputError, overlay
+from whycam import BundleError, Detector, InputError, overlay
 from whycam.detect import Snapshot
 from whycam.explain import METHOD, METHODS, TIME, TIME_METHODS
 from whycam.explain.cams import Maps, grad_cam_plus_plus, resized, xgrad_cam
@@ -376,6 +376,32 @@ def test_an_explanation_changes_no_decision(built_bundle: Path, frames: Frames) 
         if first.warm:
             asked.explain()
             assert first == second
+
+
+@pytest.mark.parametrize("kind", ["built_bundle", "headed_bundle"])
+def test_a_model_at_rest_explains_as_before(kind: str, frames: Frames, request: pytest.FixtureRequest) -> None:
+    detector = whycam.load(request.getfixturevalue(kind))
+    for frame in frames:
+        detector.push(frame)
+    before = detector.explain("grad-cam", "fight")
+    detector.model.rest(idle_seconds=0)
+    np.testing.assert_array_equal(detector.explain("grad-cam", "fight").heatmaps, before.heatmaps)
+    detector.model.rest(idle_seconds=0)
+    assert detector.push(frames[-1]) is not None
+
+
+def test_what_was_just_asked_for_is_kept_open(bundle: Path, frames: Frames) -> None:
+    detector = whycam.load(bundle)
+    for frame in frames:
+        detector.push(frame)
+    detector.explain("grad-cam", "fight")
+    detector.model.rest(idle_seconds=60)
+    for graph in bundle.glob("*.onnx"):
+        graph.unlink()
+    detector.explain("grad-cam", "fight")
+    detector.model.rest(idle_seconds=0)
+    with pytest.raises(BundleError, match="missing from the bundle"):
+        detector.explain("grad-cam", "fight")
 
 
 def test_a_cold_window_cannot_be_explained(built_bundle: Path, frames: Frames) -> None:

@@ -139,6 +139,11 @@ class Explain(Table):
         le=30,
         description="how long an alert may wait for its reasons; later they follow as an update",
     )
+    idle_seconds: Seconds = Field(
+        default=300.0,
+        description="without an explanation for so long, its graphs leave the memory; the next opens them again, which "
+        "takes part of a second; 0: never",
+    )
 
     @field_validator("method")
     @classmethod

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -12,10 +11,12 @@ from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
 from whycam.detect.engines import TENSORRT
-from whycam.detect.graphs import GraphSpec, explanation_specs, features_spec, numbered, step_spec
+from whycam.detect.graphs import explanation_specs, features_spec, numbered, step_spec
+from whycam.detect.late import LateGraph
+from whycam.detect.memory import release_memory
 from whycam.detect.ring import Sample, Snapshot
 from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
-from whycam.detect.sessions import Graph, choose_providers, feature_file, open_graph
+from whycam.detect.sessions import choose_providers, feature_file, open_graph
 from whycam.detect.temperature import tempered
 from whycam.errors import InputError
 from whycam.explain.default import METHOD, TIME
@@ -53,14 +54,18 @@ class Model:
         manifest = bundle.manifest
         extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
         self._features = open_graph(bundle, extractor, self._wanted, insist=providers is not None)
-        self._step = self._open(step_spec(manifest)) if manifest.step.available else None
+        self._step = open_graph(bundle, step_spec(manifest), self._wanted) if manifest.step.available else None
         # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.
         specs = explanation_specs(manifest)
         for spec in specs.values():
             bundle.file(spec.file)
-        self._late = {name: _Late(partial(self._open, spec)) for name, spec in specs.items()}
-        if self._step is None:
-            self._late["head"]()
+        # Only the head may have to run for every frame.
+        often = ("head",) if self._step is None else ()
+        self._late = {
+            name: LateGraph(partial(open_graph, bundle, spec, self._wanted, rare=name not in often))
+            for name, spec in specs.items()
+        }
+        self._often = {name: self._late[name]() for name in often}
 
     @property
     def manifest(self) -> Manifest:
@@ -135,7 +140,7 @@ class Model:
         """A new sliding window: over the step graph where the bundle has one, else over the head."""
         if self._step is not None:
             return StepScorer(self._step, self.manifest)
-        return WindowScorer(self._late["head"](), self.manifest)
+        return WindowScorer(self._often["head"], self.manifest)
 
     def open_explainer(self, method: str = METHOD, time: str = TIME) -> None:
         """Open the graphs of these methods now, where the first explanation should not wait for them.
@@ -146,6 +151,15 @@ class Model:
             check_offered(self.manifest, way, name)
             for graph in way.needs:
                 self._late[graph]()
+
+    def rest(self, idle_seconds: float) -> None:
+        """Close the graphs that no explanation has asked for in `idle_seconds`: they take more memory than the rest.
+
+        The next one opens them again, which takes part of a second.
+        """
+        idle = [graph.let_go(idle_seconds) for name, graph in self._late.items() if name not in self._often]
+        if any(idle):
+            release_memory()
 
     def explain(
         self,
@@ -208,9 +222,6 @@ class Model:
         graph = self._features if name == "features" else self._late[name]()
         return graph(dict(inputs))
 
-    def _open(self, spec: GraphSpec) -> Graph:
-        return open_graph(self.bundle, spec, self._wanted)
-
 
 def check_offered(manifest: Manifest, way: Way, name: str) -> None:
     """Raise InputError where the bundle lacks graphs that the method `name` needs."""
@@ -251,18 +262,3 @@ def _placed(heatmaps: NDArray[np.float32], chosen: Sequence[int], count: int) ->
     placed = np.zeros((count, *heatmaps.shape[1:]), np.float32)
     placed[list(chosen)] = heatmaps
     return placed
-
-
-class _Late:
-    """A graph that is opened when it is first asked for, by one thread."""
-
-    def __init__(self, make: Callable[[], Graph]) -> None:
-        self._make = make
-        self._graph: Graph | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self) -> Graph:
-        with self._lock:
-            if self._graph is None:
-                self._graph = self._make()
-            return self._graph

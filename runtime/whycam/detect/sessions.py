@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from whycam.bundle import Bundle, Manifest
 from whycam.detect.engines import TENSORRT, with_engines
 from whycam.detect.graphs import F32, GraphSpec, Shape
+from whycam.detect.memory import release_memory
 from whycam.errors import BundleError, InputError
 from whycam.libraries import ONNXRUNTIME, needs
 
@@ -83,8 +84,13 @@ def choose_providers(wanted: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys([*chosen, _CPU]))
 
 
-def open_graph(bundle: Bundle, spec: GraphSpec, providers: Sequence[str], *, insist: bool = False) -> Graph:
+def open_graph(
+    bundle: Bundle, spec: GraphSpec, providers: Sequence[str], *, insist: bool = False, rare: bool = False
+) -> Graph:
     """The graph of `bundle` that `spec` describes, on `providers` (ONNX Runtime's names).
+
+    With `rare` it is one that does not run for every frame: it opens sooner and holds its weights once, without the
+    copies that make products a little faster, and gives back what a run has needed.
 
     Raises BundleError where its file is missing, changed, not loadable or disagrees with `spec`; with `insist`,
     InputError where the first of the providers does not start here.
@@ -97,6 +103,9 @@ def open_graph(bundle: Bundle, spec: GraphSpec, providers: Sequence[str], *, ins
     # Each session has its threads, which go on spinning when a run has ended: beside the next session's they take it
     # half of the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if rare:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = False
     try:
         session = onnxruntime.InferenceSession(
             path,
@@ -113,6 +122,7 @@ def open_graph(bundle: Bundle, spec: GraphSpec, providers: Sequence[str], *, ins
             f"execution provider '{providers[0]}' does not start here (its libraries or device are missing); "
             f"in use would be {session.get_providers()[0]}"
         )
+    release_memory()
     return Graph(session, spec)
 
 

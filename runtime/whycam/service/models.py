@@ -39,6 +39,12 @@ class Models:
             self._models[key] = loading.result()
         return self._models[key]
 
+    def rest(self) -> None:
+        """Let go of what only explanations need, where none was asked for in `explain.idle_seconds`."""
+        if self._explain.idle_seconds > 0:
+            for model in tuple(self._models.values()):
+                model.rest(self._explain.idle_seconds)
+
     def keep(self, wanted: Collection[Model]) -> None:
         """Let go of all but these."""
         self._models = {key: model for key, model in self._models.items() if any(one is model for one in wanted)}

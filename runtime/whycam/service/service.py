@@ -40,6 +40,7 @@ STOP_SECONDS = 5.0
 """From SIGTERM to the end."""
 _RETENTION_SECONDS = 600.0
 _STATE_SECONDS = 30.0
+_REST_SECONDS = 5.0
 _RETRY_SECONDS = 30.0
 """Between two attempts at a camera whose bundle does not load."""
 _FIXED = ("device", "state_directory", "outbox", "evidence", "explain", "metrics")
@@ -75,12 +76,13 @@ class Service:
         self._reporter = Reporter(self.config, self._composer, self._outbox, self._store, self._metrics)
         self._answering = Answering(self._composer, self._metrics, self.config.explain)
         self._scoring = Scoring(self._scored)
+        self._models = Models(config.explain, self._loading)
         self._score_said: dict[str, float] = {}
         self._fleet = Fleet(
             self._clock,
             self._settings,
             self._outbox,
-            Models(config.explain, self._loading),
+            self._models,
             self._reporter,
             self._scoring,
             footage_seconds=self.config.evidence.clip_seconds if self._store is not None else 0,
@@ -163,6 +165,8 @@ class Service:
             jump = self._clock.check()
             if jump is not None:
                 self._metrics.clock_jump()
+            if every(_REST_SECONDS, "rest"):
+                self._models.rest()
             if every(_STATE_SECONDS, "state"):
                 self._say_states()
             if self._fleet.broken and every(_RETRY_SECONDS, "broken") and self._fleet.retry_broken():
