@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
 
 from whycam.bundle import Bundle, Manifest
 from whycam.detect.graphs import explanation_specs
 from whycam.detect.model import Model
 from whycam.explain.default import METHOD
 from whycam.explain.methods import METHODS, offered
-from whycam_calibration.precision.cache import Cache
+from whycam_calibration.precision.cache import Arrays, Cache
 from whycam_calibration.precision.extractor import CPU_ONLY, Extractor
 from whycam_calibration.precision.footage import Footage, split_footage
 from whycam_calibration.precision.fp16 import halve
@@ -28,6 +30,7 @@ from whycam_calibration.precision.progress import Progress
 from whycam_calibration.precision.ranges import BINS, PERCENTILE, Method, Ranges, collect_ranges
 from whycam_calibration.precision.seen import Seen, highest_anomaly, look
 from whycam_calibration.precision.sensitivity import layer_error, reference_of
+from whycam_calibration.precision.step import Stepper
 from whycam_calibration.precision.windows import FEW as FEW_WINDOWS
 from whycam_calibration.precision.windows import HeldBack, read_windows
 
@@ -137,6 +140,23 @@ class Ground:
         seen = self._seen(name, make, labels, providers)
         return compare(reference, seen, self.manifest), seen
 
+    def judge_step(self, precision: str, content: bytes, step: Stepper, without: Seen) -> tuple[Figures, Seen]:
+        """As `judge`, of the candidate `content` with the sliding window's `step`; heat maps are as `without` it."""
+
+        def compute() -> Arrays:
+            extract = Extractor(content, self.manifest)
+            what, windows = f"held-back windows, step of {precision}", self.held.windows
+            scores = []
+            for index, window in enumerate(windows):
+                self.progress(what, index, len(windows))
+                scores.append(step.scores(np.concatenate([extract(image[np.newaxis])[0] for image in window.images])))
+            self.progress(what, len(windows), len(windows))
+            return {"scores": np.stack(scores)}
+
+        name = f"stepped.{precision}.{hashlib.sha256(content).hexdigest()[:16]}"
+        seen = replace(without, **self.cache.arrays(name, compute))
+        return compare(self.reference, seen, self.manifest), seen
+
     def _seen(
         self, name: str, make: Callable[[], bytes], labels: Sequence[str] | None, providers: Sequence[str]
     ) -> Seen:
@@ -171,6 +191,7 @@ def _cache(bundle: Bundle, root: Path, chosen: Chosen, held: HeldBack) -> Cache:
         name: entry.sha256 for name, entry in manifest.files.items() if not name.startswith(("calibration.", "golden."))
     }
     made_by_us = {file for precision, file in manifest.precisions.items() if precision != "fp32"}
+    made_by_us |= set(manifest.steps.values())
     return Cache(
         root,
         {

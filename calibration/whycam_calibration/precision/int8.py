@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +68,7 @@ def quantize(
         "DedicatedQDQPair": form.symmetric,
         "QuantizeBias": not form.symmetric,
     }
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it warns by the root logger of what is meant so
-    try:
+    with only_errors():
         quantizer = QDQQuantizer(
             copy.deepcopy(network.model),
             True,  # per channel
@@ -87,13 +85,23 @@ def quantize(
             for value in _leaving(network, chosen):
                 quantizer.quantize_activation_tensor(value)
         quantizer.quantize_model()
-    finally:
-        root.setLevel(level)
     model: onnx.ModelProto = quantizer.model.model
     ONNXModel(model).topological_sort()
     model.producer_name = "whycam"
     content: bytes = model.SerializeToString()
     return content
+
+
+@contextmanager
+def only_errors() -> Iterator[None]:
+    """ONNX Runtime's quantizers warn by the root logger of what is meant so: be quiet meanwhile."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def quantized_values(network: Network) -> frozenset[str]:

@@ -82,6 +82,8 @@ def _speed(ground: Ground, found: Sequence[Candidate], speeds: Mapping[str, Spee
         for name, speed in speeds.items()
     )
     text = f"One frame on the CPU of this machine, in turn, medians of {ROUNDS} rounds."
+    if found[-1].step is not None:
+        text += " The sliding window's step is in INT8 too; all figures are with it."
     if found[-1].precision != CPU.precision and found[0].precision == "int8":
         text += " A form of its own for the CPU was not faster here, or not near enough to fp32."
     return Section("Speed", text, (Table(("precision", "ms", "times fp32's speed", "MB"), rows),))
@@ -149,6 +151,7 @@ def _figures(
             each.precision: {
                 **asdict(each.figures),
                 "bytes": len(each.content),
+                "step": each.step is not None,
                 "higher": each.higher,
                 "reasons": each.reasons,
                 "layers": {

@@ -9,7 +9,7 @@ from whycam.bundle import Bundle, check_writable, reopened, revise
 from whycam.bundle.manifest import Calibrated
 from whycam.detect.sessions import choose_providers
 from whycam_calibration.errors import CalibrationError
-from whycam_calibration.precision.candidate import Candidate, find_fp16, find_int8
+from whycam_calibration.precision.candidate import Candidate, find_fp16, find_int8, with_step
 from whycam_calibration.precision.extractor import CPU_ONLY, Extractor
 from whycam_calibration.precision.golden import golden_file, golden_of
 from whycam_calibration.precision.ground import Ground, survey
@@ -17,12 +17,9 @@ from whycam_calibration.precision.int8 import CPU, PORTABLE
 from whycam_calibration.precision.options import Options
 from whycam_calibration.precision.page import report_of
 from whycam_calibration.precision.progress import Progress
-from whycam_calibration.precision.speed import Measure, Speed, measure
+from whycam_calibration.precision.speed import FASTER, Measure, Speed, measure
 from whycam_calibration.report import Report
 from whycam_calibration.report.stored import report_files
-
-FASTER = 1.1
-"""How many times faster than the portable form the CPU's must be on the CPU to have a file of its own."""
 
 
 def calibrate_precision(
@@ -55,7 +52,7 @@ def _forms(ground: Ground, options: Options, measure: Measure, warnings: list[st
     found = [find_int8(ground, PORTABLE, options)]
     if speeds[CPU.precision].ratio >= FASTER:
         try:
-            found.append(find_int8(ground, CPU, options))
+            found.append(with_step(ground, find_int8(ground, CPU, options), options, measure, warnings))
         except CalibrationError as error:
             warnings.append(f"without a form of its own for the CPU: {error}")
     return found
@@ -83,16 +80,22 @@ def _write(ground: Ground, found: list[Candidate], report: Report) -> None:
     now = reopened(ground.bundle)
     files = report_files(report)
     precisions, calibrated = dict(now.manifest.precisions), dict(now.manifest.calibrated)
+    steps = dict(now.manifest.steps)
     drop = set()
     # Of an earlier run, and not made again in this one.
     if report.kind == PORTABLE.precision and CPU.precision in precisions:
         drop |= {precisions.pop(CPU.precision), calibrated.pop(CPU.precision).golden}
+    for precision in (PORTABLE.precision, CPU.precision) if report.kind == PORTABLE.precision else ():
+        drop |= {steps.pop(precision)} if precision in steps else set()
     for each in found:
         name = f"features.{each.precision}.onnx"
         golden = golden_file(each.precision)
         files[name] = each.content
         files[golden] = golden_of(ground.bundle, ground.model, Extractor(each.content, ground.manifest))
         precisions[each.precision] = name
+        if each.step is not None:
+            files[f"step.{each.precision}.onnx"] = each.step
+            steps[each.precision] = f"step.{each.precision}.onnx"
         calibrated[each.precision] = Calibrated(
             images=len(ground.chosen.images),
             method=each.method,
@@ -100,4 +103,4 @@ def _write(ground: Ground, found: list[Candidate], report: Report) -> None:
             golden=golden,
             **asdict(each.figures),
         )
-    revise(now, files, drop=drop - set(files), precisions=precisions, calibrated=calibrated)
+    revise(now, files, drop=drop - set(files), precisions=precisions, steps=steps, calibrated=calibrated)

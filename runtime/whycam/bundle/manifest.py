@@ -131,6 +131,9 @@ class Manifest(Part):
         default=1.0, gt=0, description="scores are the softmax of the logits divided by it (Guo et al. 2017)"
     )
     precisions: dict[str, str] = Field(description="precision -> file of the feature extractor; `fp32` is always there")
+    steps: dict[str, str] = Field(
+        default={}, description="precision -> file of its step graph, where it has one of its own beside `step.onnx`"
+    )
     calibrated: dict[str, Calibrated] = Field(default={}, description="precision -> how it was made and what it cost")
     drift: str | None = Field(default=None, description="the file of what features and scores usually are")
     parity: Parity
@@ -156,17 +159,20 @@ class Manifest(Part):
         for name, rule in self.alert_rules.items():
             if rule.clear > self.thresholds[name]:
                 raise ValueError(f"alert_rules: '{name}' clears at {rule.clear:g}, above its threshold")
-        strangers = sorted(set(self.calibrated) - set(self.precisions))
-        if strangers:
-            raise ValueError(f"calibrated names precisions that are not there: {', '.join(strangers)}")
-        named = [self.drift] if self.drift is not None else []
-        named += [each.golden for each in self.calibrated.values()]
-        missing = sorted(set(named) - set(self.files))
+        for key, named in (("calibrated", self.calibrated), ("steps", self.steps)):
+            strangers = sorted(set(named) - set(self.precisions))
+            if strangers:
+                raise ValueError(f"{key} names precisions that are not there: {', '.join(strangers)}")
+        if self.steps and not self.step.available:
+            raise ValueError("steps are named, but step.available is false")
+        wanted = [self.drift] if self.drift is not None else []
+        wanted += [each.golden for each in self.calibrated.values()]
+        missing = sorted(set(wanted) - set(self.files))
         if missing:
             raise ValueError(f"files lack {', '.join(missing)}")
-        missing = sorted(set(self.precisions.values()) - set(self.files))
+        missing = sorted({*self.precisions.values(), *self.steps.values()} - set(self.files))
         if missing:
-            raise ValueError(f"precisions name files that are not in the bundle: {', '.join(missing)}")
+            raise ValueError(f"precisions or steps name files that are not in the bundle: {', '.join(missing)}")
         return self
 
     @property

@@ -73,6 +73,7 @@ def _without(manifest: Manifest, names: Collection[str]) -> Manifest:
     return manifest.model_copy(
         update={
             "precisions": {key: file for key, file in manifest.precisions.items() if key not in lost},
+            "steps": {key: file for key, file in manifest.steps.items() if key not in lost and file not in names},
             "calibrated": {key: each for key, each in manifest.calibrated.items() if key not in lost},
             "drift": None if manifest.drift in names else manifest.drift,
             "files": {name: entry for name, entry in manifest.files.items() if name not in names},

@@ -41,11 +41,11 @@ def head_spec(manifest: Manifest) -> GraphSpec:
     return GraphSpec("head.onnx", {"window": (None, manifest.window.frames, manifest.features)}, _scored(manifest))
 
 
-def step_spec(manifest: Manifest) -> GraphSpec:
-    """The head as a sliding window of constant depth: one frame's features and the states in, the next states out."""
+def step_spec(manifest: Manifest, file: str = "step.onnx") -> GraphSpec:
+    """The head in `file` as a sliding window of constant depth: a frame's features and the states in, the next out."""
     states: dict[str, Shape] = {state.name: (None, *state.shape) for state in manifest.step.states}
     return GraphSpec(
-        "step.onnx",
+        file,
         {"features": (None, manifest.features), **states},
         {**_scored(manifest), **{f"{name}_next": shape for name, shape in states.items()}},
     )

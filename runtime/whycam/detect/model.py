@@ -16,7 +16,7 @@ from whycam.detect.late import LateGraph
 from whycam.detect.memory import release_memory
 from whycam.detect.ring import Sample, Snapshot
 from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
-from whycam.detect.sessions import choose_providers, feature_file, open_graph
+from whycam.detect.sessions import choose_providers, feature_file, open_graph, step_file
 from whycam.detect.temperature import tempered
 from whycam.errors import InputError
 from whycam.explain.default import METHOD, TIME
@@ -54,7 +54,8 @@ class Model:
         manifest = bundle.manifest
         extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
         self._features = open_graph(bundle, extractor, self._wanted, insist=providers is not None)
-        self._step = open_graph(bundle, step_spec(manifest), self._wanted) if manifest.step.available else None
+        step = step_spec(manifest, step_file(manifest, precision, self._wanted))
+        self._step = open_graph(bundle, step, self._wanted) if manifest.step.available else None
         # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.
         specs = explanation_specs(manifest)
         for spec in specs.values():

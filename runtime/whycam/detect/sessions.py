@@ -45,17 +45,28 @@ class Graph:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
 
-def feature_file(manifest: Manifest, precision: str, providers: Sequence[str] = ()) -> str:
-    """The bundle's feature extractor of `precision`; raises InputError, naming those there are, where it has none.
+def form_of(manifest: Manifest, precision: str, providers: Sequence[str] = ()) -> str:
+    """The bundle's precision that is meant; raises InputError, naming those there are, where it has none.
 
     Where `providers` (ONNX Runtime's names) are the CPU's alone, it is the form for the CPU, if there is one.
     """
     wanted = f"{precision}{CPU_FORM}" if list(providers) == [_CPU] else precision
-    try:
-        return manifest.precisions[wanted if wanted in manifest.precisions else precision]
-    except KeyError:
-        there = ", ".join(name for name in manifest.precisions if not name.endswith(CPU_FORM))
-        raise InputError(f"precision '{precision}': bundle '{manifest.name}' has {there}") from None
+    if wanted in manifest.precisions:
+        return wanted
+    if precision in manifest.precisions:
+        return precision
+    there = ", ".join(name for name in manifest.precisions if not name.endswith(CPU_FORM))
+    raise InputError(f"precision '{precision}': bundle '{manifest.name}' has {there}")
+
+
+def feature_file(manifest: Manifest, precision: str, providers: Sequence[str] = ()) -> str:
+    """The file of the feature extractor that `form_of` means."""
+    return manifest.precisions[form_of(manifest, precision, providers)]
+
+
+def step_file(manifest: Manifest, precision: str, providers: Sequence[str] = ()) -> str:
+    """The file of the step graph beside it."""
+    return manifest.steps.get(form_of(manifest, precision, providers), "step.onnx")
 
 
 def choose_providers(wanted: Sequence[str] | None) -> list[str]:
