@@ -9,10 +9,36 @@
 ...         picture = whycam.overlay(frame.image, explanation.heatmaps[-1])
 """
 
-from whycam.detect import Decision, Detector, load
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from whycam.errors import BundleError, InputError, MissingDependencyError, SourceError, WhycamError
-from whycam.explain import Explanation, overlay
-from whycam.sources import Frame, open_source
+
+if TYPE_CHECKING:
+    from whycam.detect import Decision, Detector, load
+    from whycam.explain import Explanation, overlay
+    from whycam.sources import Frame, open_source
+else:
+    # Imported at their first use (PEP 562): they bring numpy and pydantic, which `whycam --help` does without.
+    _HOMES = {
+        "Decision": "whycam.detect",
+        "Detector": "whycam.detect",
+        "Explanation": "whycam.explain",
+        "Frame": "whycam.sources",
+        "load": "whycam.detect",
+        "open_source": "whycam.sources",
+        "overlay": "whycam.explain",
+    }
+
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module 'whycam' has no attribute '{name}'")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_HOMES})
+
 
 __all__ = [
     "BundleError",

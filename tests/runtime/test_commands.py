@@ -20,7 +20,7 @@ from tiny_bundle import MAP, SIZE, T
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MakeVideo = Callable[..., Path]
 
-HEAVY = ("tensorflow", "keras", "onnx", "cv2", "onnxruntime", "matplotlib")
+HEAVY = ("tensorflow", "keras", "onnx", "cv2", "onnxruntime", "matplotlib", "numpy", "pydantic")
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from whycam.bundle import Bundle, Manifest
+from whycam.default_methods import METHOD
 from whycam.detect.graphs import explanation_specs
 from whycam.detect.model import Model
-from whycam.explain.default import METHOD
 from whycam.explain.methods import METHODS, offered
 from whycam_calibration.precision.cache import Arrays, Cache
 from whycam_calibration.precision.extractor import CPU_ONLY, Extractor

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Manifest
+from whycam.default_methods import METHOD, TIME
 from whycam.detect.model import Model
 from whycam.detect.ring import Sample, Snapshot
-from whycam.explain.default import METHOD, TIME
 from whycam_calibration.precision.extractor import Maps
 from whycam_calibration.precision.progress import Progress
 from whycam_calibration.precision.windows import Window

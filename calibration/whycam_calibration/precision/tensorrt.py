@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from whycam.bundle import Bundle
+from whycam.default_methods import METHOD
 from whycam.detect.engines import TENSORRT, engine_folder
 from whycam.detect.model import Model
 from whycam.detect.sessions import feature_file
-from whycam.explain.default import METHOD
 from whycam_calibration.errors import CalibrationError
 from whycam_calibration.precision.progress import Progress
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import whycam
 from whycam import Decision, Explanation, Frame
+from whycam.default_methods import METHOD
 from whycam.detect.decision import alerting
-from whycam.explain.default import METHOD
 from whycam.explain.target import contrast
 from whycam.pictures.figure import draw_explanation
 from whycam.pictures.record import Record

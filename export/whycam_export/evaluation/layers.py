@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from whycam.default_methods import METHOD
 from whycam.errors import InputError
-from whycam.explain.default import METHOD
 from whycam_export.convert.chain import cut, load_model
 from whycam_export.convert.export import ExportOptions, export_bundle
 from whycam_export.convert.extractor import stage_layers

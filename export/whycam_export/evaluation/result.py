@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from whycam.explain.default import METHOD, TIME
+from whycam.default_methods import METHOD, TIME
 from whycam.explain.target import NORMAL
 from whycam_export.evaluation.cases import Case
 from whycam_export.evaluation.explaining import Question, Reference

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from whycam.commands.options import PrecisionOption, ProviderOption, VersusOption
+from whycam.default_methods import METHOD, TIME
 from whycam.errors import InputError
-from whycam.explain.default import METHOD, TIME
 
 if TYPE_CHECKING:
     from whycam.detect import Detector, Snapshot

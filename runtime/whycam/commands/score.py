@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from whycam.commands.options import BundleOption, MethodOption, PrecisionOption, ProviderOption, VersusOption
+from whycam.default_methods import METHOD, TIME
 from whycam.errors import InputError
-from whycam.explain.default import METHOD, TIME
 
 
 def score(

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from whycam.explain.default import METHOD, TIME
+from whycam.default_methods import METHOD, TIME
 from whycam.explain.methods import METHODS, TIME_METHODS
 from whycam.sources.network import without_credentials
 from whycam.sources.uri import is_live

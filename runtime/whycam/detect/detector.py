@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam.default_methods import METHOD, TIME
 from whycam.detect.decision import Decision, alerting
 from whycam.detect.intake import Due, Intake
 from whycam.detect.model import Frames, Model, Reference
 from whycam.detect.ring import FeatureRing, Sample, Snapshot
 from whycam.errors import InputError
-from whycam.explain.default import METHOD, TIME
 from whycam.explain.explanation import Explanation
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam.default_methods import METHOD, TIME
 from whycam.detect.engines import TENSORRT
 from whycam.detect.graphs import explanation_specs, features_spec, numbered, step_spec
 from whycam.detect.late import LateGraph
@@ -19,7 +20,6 @@ from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
 from whycam.detect.sessions import choose_providers, feature_file, open_graph, step_file
 from whycam.detect.temperature import tempered
 from whycam.errors import InputError
-from whycam.explain.default import METHOD, TIME
 from whycam.explain.explanation import Explanation
 from whycam.explain.inquiry import Inquiry
 from whycam.explain.methods import (

@@ -1,6 +1,6 @@
 """Explanations: where and when a window made the model decide as it did."""
 
-from whycam.explain.default import METHOD, TIME
+from whycam.default_methods import METHOD, TIME
 from whycam.explain.explanation import Explanation
 from whycam.explain.methods import METHODS, TIME_METHODS
 from whycam.explain.overlay import outline, overlay
