@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +57,21 @@ class Bundle:
         if file_entry(path) != entry:
             raise BundleError(f"{path}: damaged, its SHA-256 is not the manifest's; copy or export the bundle again")
         return path
+
+    @contextmanager
+    def checking(self, names: Iterable[str]) -> Iterator[None]:
+        """Check the files `names` in a thread of its own, beside what is done inside.
+
+        Raises BundleError at the end, as `file` does for the first that is not as it was.
+        """
+        pool = ThreadPoolExecutor(1, "checking")
+        try:
+            checks = [pool.submit(self.file, name) for name in names]
+            yield
+            for check in checks:
+                check.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -53,13 +53,12 @@ class Model:
         self._wanted = choose_providers(providers)
         manifest = bundle.manifest
         extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
-        self._features = open_graph(bundle, extractor, self._wanted, insist=providers is not None)
         step = step_spec(manifest, step_file(manifest, precision, self._wanted))
-        self._step = open_graph(bundle, step, self._wanted) if manifest.step.available else None
         # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.
         specs = explanation_specs(manifest)
-        for spec in specs.values():
-            bundle.file(spec.file)
+        with bundle.checking(spec.file for spec in specs.values()):
+            self._features = open_graph(bundle, extractor, self._wanted, insist=providers is not None)
+            self._step = open_graph(bundle, step, self._wanted) if manifest.step.available else None
         # Only the head may have to run for every frame.
         often = ("head",) if self._step is None else ()
         self._late = {
