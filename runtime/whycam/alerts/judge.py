@@ -14,12 +14,18 @@ from whycam.alerts.rules import rules_of
 from whycam.alerts.zones import Watch
 from whycam.bundle import Manifest
 from whycam.config.models import Camera
-from whycam.detect import Decision, Detector, Model, Snapshot
+from whycam.detect import Decision, Detector, Due, Model, Snapshot
+from whycam.detect.resize import resize
+from whycam.detect.ring import Sample
 from whycam.errors import InputError
+from whycam.sources.frame import check_image
 
 
 class FrameJudge:
-    """Zones, motion gate, detector and episodes of one camera. Not safe for several threads at once."""
+    """Zones, motion gate, detector and episodes of one camera.
+
+    Not safe for several threads at once, but one may `take` while another does the rest, and any may `see`.
+    """
 
     def __init__(
         self, model: Model, config: Camera, open_episodes: Sequence[Episode] = (), *, armed: bool = True
@@ -33,7 +39,6 @@ class FrameJudge:
         self._gate = (
             MotionGate(config.motion.threshold, config.motion.refresh_seconds) if config.motion.enabled else None
         )
-        self._moved = True
         self.rules = rules_of(self._alert, self.thresholds, model.manifest)
         self._tracker = AlertTracker(self.rules, open_episodes)
 
@@ -47,18 +52,35 @@ class FrameJudge:
         """Runs above a threshold that a cool-down kept from being raised."""
         return self._tracker.suppressed
 
+    @property
+    def model(self) -> Model:
+        """The model that judges."""
+        return self._detector.model
+
     def push(self, image: NDArray[np.uint8], time: float) -> tuple[Decision | None, list[AlertEvent]]:
         """Judge a frame, uint8 [H, W, 3] BGR of any size, at `time` (seconds); None where it was not due."""
-        image = self.watch.apply(image)
-        # Motion in a frame that is not due is motion since the sample before: the gate compares with that frame next.
-        self._moved |= self._gate is None or not self._gate.still(image, time)
-        decision = self._detector.push(image, time, still=not self._moved)
-        if decision is None:
-            return None, []
-        self._moved = False
+        due = self.take(image, time)
+        return (None, []) if due is None else self.decide(due)
+
+    def see(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A frame, uint8 [H, W, 3] BGR of any size, as the model may see it: its zones alone, at the model's size."""
+        size = self.model.manifest.input
+        return resize(self.watch.apply(image), size.height, size.width)
+
+    def take(self, image: NDArray[np.uint8], time: float, *, seen: bool = False) -> Due | None:
+        """The first half of `push`; None where the frame was not due. `seen`: it comes from `see`."""
+        if not self._detector.is_due(time):
+            return self._detector.take(image, time)
+        check_image(image)
+        image = image if seen else self.see(image)
+        return self._detector.take(image, time, still=self._gate is not None and self._gate.still(image, time))
+
+    def decide(self, due: Due, sample: Sample | None = None) -> tuple[Decision, list[AlertEvent]]:
+        """The second half of `push`, in the order in which frames were taken; see `Detector.decide`."""
+        decision = self._detector.decide(due, sample)
         if decision.warm and not all(map(math.isfinite, decision.scores.values())):
             # A model that gives no numbers says nothing, however full its window: nobody may be told a score of it.
-            decision = Decision(time, dict.fromkeys(decision.scores, math.nan), label=None, warm=False, alert=False)
+            decision = Decision(due.time, dict.fromkeys(decision.scores, math.nan), label=None, warm=False, alert=False)
         return decision, self._tracker.push(decision) if self.armed else []
 
     def is_due(self, time: float) -> bool:
