@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from whycam.commands.options import PrecisionOption, ProviderOption
 
-if TYPE_CHECKING:
-    from whycam.sources import Frame
+Item = TypeVar("Item")
 
 
 def drift(
@@ -53,8 +52,8 @@ def drift(
     model = Model(opened, precision, provider)
     left = iter(range(len(videos), 0, -1))
 
-    def track(frames: Iterable[Frame], total: int | None) -> Iterator[Frame]:
-        return tracked(frames, f"watching, {next(left)} to go", total)
+    def track(items: Iterable[Item], total: int | None) -> Iterator[Item]:
+        return tracked(items, f"watching, {next(left)} to go", total)
 
     report = calibrate_drift(opened, model, videos, prepare, track)
     console = screen()

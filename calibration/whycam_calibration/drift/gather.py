@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.detect import Detector, Model
+from whycam.detect.recording import decided
 from whycam.drift import Block, BlockMeans
 from whycam.errors import SourceError
 from whycam.sources import Frame, open_source
@@ -25,7 +27,14 @@ LEAST_SECONDS = LEAST_BLOCKS * SHORTEST_SECONDS
 
 Prepare = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """What is done to a frame before the model sees it: the camera's zones."""
-Track = Callable[[Iterable[Frame], int | None], Iterator[Frame]]
+Item = TypeVar("Item")
+
+
+class Track(Protocol):
+    """Shows progress over items, one for each of so many frames."""
+
+    def __call__(self, items: Iterable[Item], total: int | None) -> Iterator[Item]:
+        """`items`, as they come."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +91,8 @@ def gather(model: Model, videos: Sequence[Path], seconds: float, prepare: Prepar
 def _blocks(model: Model, video: Path, seconds: float, prepare: Prepare, track: Track) -> Iterator[Block]:
     detector = Detector(model)
     means = BlockMeans(seconds, model.manifest)
-    for frame in track(open_source(str(video)), announcement(str(video)).frames):
-        decision = detector.push(prepare(frame.image), frame.time)
+    frames = (Frame(prepare(frame.image), frame.time) for frame in open_source(str(video)))
+    for _, decision in track(decided(detector, frames), announcement(str(video)).frames):
         if decision is None:
             continue
         if not decision.warm or not np.isfinite(list(decision.scores.values())).all():

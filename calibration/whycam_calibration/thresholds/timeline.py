@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.clips import Ranges
-from whycam.detect import Detector, Model
+from whycam.detect import Decision, Detector, Model
+from whycam.detect.recording import decided
 from whycam.detect.temperature import tempered
 from whycam.sources import Frame, open_source
 
@@ -107,8 +108,15 @@ def read_timeline(
     scores: list[NDArray[np.float32]] = []
     cold = np.full(classes, np.nan, np.float32)
 
-    def push(frame: Frame) -> None:
-        decision = detector.push(frame.image, frame.time)
+    last: Frame | None = None
+
+    def remembered() -> Iterator[Frame]:
+        nonlocal last
+        for frame in open_source(str(path)):
+            last = frame
+            yield frame
+
+    def add(decision: Decision | None) -> None:
         if decision is None:
             return
         found = detector.logits
@@ -118,16 +126,16 @@ def read_timeline(
         logits.append(found if found is not None and known else cold)
         scores.append(values if known else cold)
 
-    start, last, warm = None, None, False
-    for last in open_source(str(path)):
-        start = last.time if start is None else start
-        push(last)
+    start, warm = None, False
+    for time, decision in decided(detector, remembered()):
+        start = time if start is None else start
+        add(decision)
         progress()
         warm = warm or detector.logits is not None
     padded = last is not None and not warm
     if last is not None and padded:
         for place in range(1, window.frames + 1):
-            push(Frame(last.image, last.time + place * window.frame_interval))
+            add(detector.push(last.image, last.time + place * window.frame_interval))
             if detector.logits is not None:
                 break
     return Timeline(

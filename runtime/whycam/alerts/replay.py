@@ -9,6 +9,7 @@ from whycam.alerts.episodes import AlertEvent
 from whycam.alerts.judge import FrameJudge
 from whycam.config.models import Camera
 from whycam.detect import Decision, Model
+from whycam.detect.recording import decided
 from whycam.sources import Frame
 
 
@@ -69,13 +70,13 @@ def replay(model: Model, camera: Camera, frames: Iterable[Frame]) -> Replay:
     judge = FrameJudge(model, camera)
     clears = {name: rules.clear_at for name, rules in judge.rules.items()}
     made = Replay(judge.thresholds, clears, camera.alert.cool_down_seconds)
-    for frame in frames:
-        decision, events = judge.push(frame.image, frame.time)
-        # As the service does several times a second, by the clock: the recording's clock is its frames.
-        events += judge.tick(frame.time)
-        made.events += events
-        if decision is not None:
+    for time, judged in decided(judge, frames):
+        if judged is not None:
+            decision, events = judged
             made.decisions.append(decision)
+            made.events += events
+        # As the service does several times a second, by the clock: the recording's clock is its frames.
+        made.events += judge.tick(time)
     made.suppressed = judge.suppressed
     return made
 

@@ -142,6 +142,7 @@ def _window(detector: Detector, video: str, at: float, *, before: bool) -> tuple
     import dataclasses
 
     from whycam.commands.progress import tracked
+    from whycam.detect.recording import decided
     from whycam.detect.window import window_at
     from whycam.sources import open_source
     from whycam.sources.file import announcement
@@ -157,8 +158,8 @@ def _window(detector: Detector, video: str, at: float, *, before: bool) -> tuple
         ]
         return dataclasses.replace(window, samples=tuple(samples)), pictures
     end = pictures[-1].time
-    for frame in tracked(_until(open_source(video), end), "watching what came before", None):
-        detector.push(frame.image, frame.time)
+    for _ in tracked(decided(detector, _until(open_source(video), end)), "watching what came before", None):
+        pass
     return detector.snapshot(), pictures
 
 

@@ -12,6 +12,9 @@ from whycam.commands.options import BundleOption, MethodOption, PrecisionOption,
 from whycam.default_methods import METHOD, TIME
 from whycam.errors import InputError
 
+_AHEAD = 8
+"""Frames of their own size that are read ahead where a film is made of them."""
+
 
 def score(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video file, or any source such as rtsp://...")],
@@ -39,6 +42,7 @@ def score(
     from whycam.detect import load
     from whycam.detect.decision import alerting
     from whycam.detect.model import check_offered
+    from whycam.detect.recording import decided
     from whycam.explain.methods import method_named
     from whycam.explain.target import contrast, target_vector
     from whycam.sources import open_source
@@ -58,19 +62,24 @@ def score(
     quick = "relevance" if "relevance" in detector.model.time_methods else TIME
     frames = open_source(video)
     announced = announcement(video)
-    tracked_frames = tracked(frames, "scoring", announced.frames)
 
-    if output is None:
-        for frame in tracked_frames:
+    if output is None and is_live(video):
+        for frame in tracked(frames, "scoring", None):
             decision = detector.push(frame.image, frame.time)
+            if decision is not None:
+                print(decision.json(), flush=True)
+        return
+    if output is None:
+        for _, decision in tracked(decided(detector, frames), "scoring", announced.frames):
             if decision is not None:
                 print(decision.json(), flush=True)
         return
 
     from whycam.pictures.record import Record
+    from whycam.sources.ahead import Ahead
 
-    with Record(output, manifest, title=Path(video).name, fps=announced.fps) as record:
-        for frame in tracked_frames:
+    with Record(output, manifest, title=Path(video).name, fps=announced.fps) as record, Ahead(frames, _AHEAD) as ahead:
+        for frame in tracked(ahead, "scoring", announced.frames):
             decision = detector.push(frame.image, frame.time)
             heatmap = None
             if decision is not None:
