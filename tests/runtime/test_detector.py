@@ -379,3 +379,15 @@ def test_a_cold_window_has_no_logits(detector: Detector, frames: Frames) -> None
     decide(detector, frames[: T - 1])
 
     assert detector.logits is None
+
+
+def test_the_number_of_threads_changes_no_decision(built_bundle: Path, frames: Frames) -> None:
+    one, all_cores = whycam.load(built_bundle, threads=1), whycam.load(built_bundle)
+    expected = [decision.scores for decision in decide(all_cores, frames)]
+    for decision, scores in zip(decide(one, frames), expected, strict=True):
+        assert decision.scores == pytest.approx(scores, abs=1e-6, nan_ok=True)
+
+
+def test_no_threads_are_refused(built_bundle: Path) -> None:
+    with pytest.raises(InputError, match="threads 0: give 1 or more"):
+        whycam.load(built_bundle, threads=0)

@@ -14,7 +14,7 @@ from whycam.config.file import keys_of, table_in
 from whycam.config.models import AlertRules, Camera, Config, Drift, Motion, Table, Zone
 
 _VALUES: dict[type[Table], dict[str, Any]] = {
-    Config: {"device": "entrance", "state_directory": "/var/lib/whycam"},
+    Config: {"device": "entrance", "state_directory": "/var/lib/whycam", "threads": 2},
     Camera: {
         "name": "gate",
         "source": "rtsp://192.0.2.10/stream",

@@ -315,6 +315,12 @@ class Config(Table):
         default=None,
         description="where alerts wait and evidence is kept; by default $STATE_DIRECTORY, else whycam-state",
     )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="cores that a model may use at once; by default all of them, which is fastest",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="the least that is logged"
     )

@@ -20,16 +20,23 @@ from whycam.errors import InputError
 from whycam.explain.explanation import Explanation
 
 
-def load(path: str | os.PathLike[str], precision: str = "fp32", providers: Sequence[str] | None = None) -> Detector:
+def load(
+    path: str | os.PathLike[str],
+    precision: str = "fp32",
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> Detector:
     """The detector of the bundle at `path`.
 
     `precision` names one of the bundle's feature extractors. `providers` are execution providers in order of
     preference: `cpu`, `cuda`, `tensorrt`, or ONNX Runtime's own names; by default CUDA where it is there, then the CPU.
+    `threads` is how many the CPU's share runs in, by default one for each core.
 
     Raises BundleError where the bundle is missing, damaged or disagrees with its manifest; InputError, naming those
-    there are, for an unknown precision or provider; MissingDependencyError without ONNX Runtime.
+    there are, for an unknown precision or provider, and for less than one thread; MissingDependencyError without ONNX
+    Runtime.
     """
-    return Detector(Model(Bundle.open(path), precision, providers))
+    return Detector(Model(Bundle.open(path), precision, providers, threads))
 
 
 class Detector:

@@ -46,25 +46,31 @@ AT_ONCE = 8
 class Model:
     """A bundle's graphs, ready to run; several threads may use it at once, and any number of detectors share it."""
 
-    def __init__(self, bundle: Bundle, precision: str = "fp32", providers: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str = "fp32",
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
         """See `whycam.load`."""
+        if threads is not None and threads < 1:
+            raise InputError(f"threads {threads}: give 1 or more, or none for one in each core")
         self.bundle = bundle
         self.precision = precision
         self._wanted = choose_providers(providers)
         manifest = bundle.manifest
+        start = partial(open_graph, bundle, providers=self._wanted, threads=threads)
         extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
         step = step_spec(manifest, step_file(manifest, precision, self._wanted))
         # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.
         specs = explanation_specs(manifest)
         with bundle.checking(spec.file for spec in specs.values()):
-            self._features = open_graph(bundle, extractor, self._wanted, insist=providers is not None)
-            self._step = open_graph(bundle, step, self._wanted) if manifest.step.available else None
+            self._features = start(extractor, insist=providers is not None)
+            self._step = start(step) if manifest.step.available else None
         # Only the head may have to run for every frame.
         often = ("head",) if self._step is None else ()
-        self._late = {
-            name: LateGraph(partial(open_graph, bundle, spec, self._wanted, rare=name not in often))
-            for name, spec in specs.items()
-        }
+        self._late = {name: LateGraph(partial(start, spec, rare=name not in often)) for name, spec in specs.items()}
         self._often = {name: self._late[name]() for name in often}
 
     @property

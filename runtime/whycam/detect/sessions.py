@@ -96,9 +96,17 @@ def choose_providers(wanted: Sequence[str] | None) -> list[str]:
 
 
 def open_graph(
-    bundle: Bundle, spec: GraphSpec, providers: Sequence[str], *, insist: bool = False, rare: bool = False
+    bundle: Bundle,
+    spec: GraphSpec,
+    providers: Sequence[str],
+    *,
+    threads: int | None = None,
+    insist: bool = False,
+    rare: bool = False,
 ) -> Graph:
     """The graph of `bundle` that `spec` describes, on `providers` (ONNX Runtime's names).
+
+    On the CPU it runs in `threads` threads; None is one for each core.
 
     With `rare` it is one that does not run for every frame: it opens sooner and holds its weights once, without the
     copies that make products a little faster, and gives back what a run has needed.
@@ -114,6 +122,8 @@ def open_graph(
     # Each session has its threads, which go on spinning when a run has ended: beside the next session's they take it
     # half of the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
     if rare:
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = False

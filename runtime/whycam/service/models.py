@@ -17,12 +17,13 @@ from whycam.service import systemd
 class Models:
     """Loads each model once."""
 
-    def __init__(self, explain: Explain, beat: Callable[[], None]) -> None:
-        """None loaded yet; each is made ready to `explain`.
+    def __init__(self, explain: Explain, threads: int | None, beat: Callable[[], None]) -> None:
+        """None loaded yet; each runs in `threads` threads (None: as many as there are cores), ready to `explain`.
 
         `beat` is called every second or so while one loads, and ends the wait where it raises.
         """
         self._explain = explain
+        self._threads = threads
         self._beat = beat
         self._models: dict[tuple[Path, str, tuple[str, ...] | None], Model] = {}
 
@@ -33,7 +34,9 @@ class Models:
             systemd.status(f"loading {camera.bundle.name}")
             # In a thread: an engine may be built for minutes, and systemd waits no longer than it is told to.
             loading = Future[Model]()
-            threading.Thread(target=_load, args=(camera, self._explain, loading), name="loading", daemon=True).start()
+            threading.Thread(
+                target=_load, args=(camera, self._explain, self._threads, loading), name="loading", daemon=True
+            ).start()
             while not wait((loading,), systemd.beat_seconds()).done:
                 self._beat()
             self._models[key] = loading.result()
@@ -50,9 +53,9 @@ class Models:
         self._models = {key: model for key, model in self._models.items() if any(one is model for one in wanted)}
 
 
-def _load(camera: CameraConfig, explain: Explain, loaded: Future[Model]) -> None:
+def _load(camera: CameraConfig, explain: Explain, threads: int | None, loaded: Future[Model]) -> None:
     try:
-        model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers)
+        model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers, threads)
         model.open_explainer(explain.method, explain.time)
     except BaseException as error:
         loaded.set_exception(error)

@@ -43,7 +43,7 @@ _STATE_SECONDS = 30.0
 _REST_SECONDS = 5.0
 _RETRY_SECONDS = 30.0
 """Between two attempts at a camera whose bundle does not load."""
-_FIXED = ("device", "state_directory", "outbox", "evidence", "explain", "metrics")
+_FIXED = ("device", "state_directory", "threads", "outbox", "evidence", "explain", "metrics")
 """What a reload does not change."""
 
 
@@ -76,7 +76,7 @@ class Service:
         self._reporter = Reporter(self.config, self._composer, self._outbox, self._store, self._metrics)
         self._answering = Answering(self._composer, self._metrics, self.config.explain)
         self._scoring = Scoring(self._scored)
-        self._models = Models(config.explain, self._loading)
+        self._models = Models(config.explain, config.threads, self._loading)
         self._score_said: dict[str, float] = {}
         self._fleet = Fleet(
             self._clock,
