@@ -62,15 +62,16 @@ class Watch:
 
     def _hidden_in(self, height: int, width: int, *, for_people: bool) -> NDArray[np.bool_]:
         key = (height, width, for_people)
-        if key not in self._hidden:
+        known = self._hidden.get(key)
+        if known is None:
             # A camera has one size, or two while it is being changed.
             if len(self._hidden) > 8:
                 self._hidden.clear()
-            hidden = _filled_polygons(self._masked, height, width)
+            known = _filled_polygons(self._masked, height, width)
             if self._watched and not for_people:
-                hidden |= ~_filled_polygons(self._watched, height, width)
-            self._hidden[key] = hidden
-        return self._hidden[key]
+                known |= ~_filled_polygons(self._watched, height, width)
+            self._hidden[key] = known
+        return known
 
 
 def _filled_polygons(zones: Sequence[Zone], height: int, width: int) -> NDArray[np.bool_]:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from whycam.backoff import Backoff
 from whycam.bundle.manifest import Window
 from whycam.config.models import Camera as CameraConfig
@@ -44,6 +47,15 @@ class Counters:
     faults: dict[str, int] = field(default_factory=lambda: {"frozen": 0, "black": 0})
 
 
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A due frame, and what the model is to see of it."""
+
+    frame: Frame
+    seen: NDArray[np.uint8]
+    """[H, W, 3] BGR, at the model's size."""
+
+
 class _Reader:
     """One opening of the source, read in a thread of its own until it ends, fails or is abandoned."""
 
@@ -62,7 +74,8 @@ class Camera:
 
     A supervising thread opens the source, in a reader's thread, and watches over it: a read that gives nothing for
     `stall_seconds` is abandoned, as nothing can end it, and the source opened anew; late frames of an abandoned reader
-    are not taken. Of the frames that are due, the newest waits to be taken; one that is replaced counts as dropped.
+    are not taken. Of the frames that are due, the newest waits to be taken, made ready for the model by the thread that
+    read it; one that is replaced counts as dropped.
 
     | what happens | state | then |
     |---|---|---|
@@ -84,12 +97,14 @@ class Camera:
         ready: Callable[[], None],
         changed: Callable[[Camera], None],
         is_due: Callable[[float], bool],
+        see: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
         open_frames: Callable[[str], Generator[Frame, None, None]] | None = None,
     ) -> None:
         """The camera of `config`, for a model with `window`; not yet started.
 
         `ready` is called when a frame can be taken, `changed` when the state is another; both from its threads.
-        `is_due` says of a frame's time (service time, seconds) whether who takes the frames has use for it.
+        `is_due` says of a frame's time (service time, seconds) whether who takes the frames has use for it, `see` makes
+        of a frame's picture what the model is to see.
         """
         self.config = config
         self.counters = Counters()
@@ -106,9 +121,10 @@ class Camera:
         self._pictures = PictureWatch(config.frozen_seconds, config.black_seconds)
         # Asked, not counted here: a grid of the camera's own would be out of step with that of the window.
         self._is_due = is_due
+        self._see = see
         self._backoff = Backoff()
         self._pace = Pace()
-        self._slot: Frame | None = None
+        self._slot: Shot | None = None
         self._reader: _Reader | None = None
         self._stuck: list[_Reader] = []
         self._fault: str | None = None
@@ -148,13 +164,13 @@ class Camera:
         with self._condition:
             return self._pace.fps(time.monotonic())
 
-    def take(self) -> Frame | None:
+    def take(self) -> Shot | None:
         """The newest due frame, its time in service time, seconds; None where none has come since the last."""
         with self._condition:
-            frame, self._slot = self._slot, None
-            if frame is not None:
+            shot, self._slot = self._slot, None
+            if shot is not None:
                 self._condition.notify_all()
-            return frame
+            return shot
 
     def scored(self, warm: bool) -> None:
         """A frame of it has been scored; its window is full, or not yet."""
@@ -313,21 +329,28 @@ class Camera:
             self.counters.captured += 1
             self._pace.arrived(now)
             changed = self._follow(fault, now)
-            due = fault is None and self._is_due(frame.time)
-            if due:
-                # A file that is played as fast as it goes waits for its frames to be taken.
-                while self._fast and self._slot is not None and not reader.abandoned:
-                    reader.last = time.monotonic()
-                    self._condition.wait(1.0)
-                if reader.abandoned:
-                    return
-                if self._slot is not None:
-                    self.counters.dropped += 1
-                self._slot = frame
         if changed:
             self._tell()
-        if due:
-            self._ready()
+        if fault is None:
+            self._offer(reader, frame)
+
+    def _offer(self, reader: _Reader, frame: Frame) -> None:
+        """Let `frame` wait to be taken, where it is due."""
+        with self._condition:
+            # A file that is played as fast as it goes waits for its frames to be taken.
+            while self._fast and self._slot is not None and not reader.abandoned:
+                reader.last = time.monotonic()
+                self._condition.wait(1.0)
+        if not self._is_due(frame.time):
+            return
+        shot = Shot(frame, self._see(frame.image))
+        with self._condition:
+            if reader.abandoned:
+                return
+            if self._slot is not None:
+                self.counters.dropped += 1
+            self._slot = shot
+        self._ready()
 
     def _follow(self, fault: str | None, now: float) -> bool:
         """The state after a frame with this fault, or none; whether it is another."""

@@ -15,7 +15,8 @@ from whycam.alerts.footage import Footage
 from whycam.alerts.judge import FrameJudge
 from whycam.bundle import Manifest
 from whycam.config.models import Camera as CameraConfig
-from whycam.detect import Decision, Model, Snapshot
+from whycam.detect import Decision, Due, Model, Snapshot
+from whycam.detect.ring import Sample
 from whycam.drift import DriftReport, monitor_of
 from whycam.explain.regions import Region, strongest_regions
 from whycam.service.camera import Camera
@@ -36,6 +37,14 @@ class Outcome:
     """The camera's open episodes after the events."""
     window: Snapshot | None
     """The window that the events come from; None while it is cold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A due frame on its way to be scored."""
+
+    frame: Frame
+    due: Due
 
 
 def carried_on(episodes: Sequence[Episode], clock: Clock) -> tuple[Episode, ...]:
@@ -97,7 +106,15 @@ class Lane:
         armed = config.armed if settings.armed is None else settings.armed
         # Disarmed, and killed before the end of its episodes was kept: they are not followed any more.
         self._judge = FrameJudge(model, config, open_episodes if armed else (), armed=armed)
-        self.camera = Camera(config, self.manifest.window, clock, ready, lambda _: changed(self), self._judge.is_due)
+        self.camera = Camera(
+            config,
+            self.manifest.window,
+            clock,
+            ready,
+            lambda _: changed(self),
+            self._judge.is_due,
+            self._judge.see,
+        )
         if settings.thresholds:
             self._judge.set_thresholds({**self._judge.thresholds, **settings.thresholds})
 
@@ -121,16 +138,21 @@ class Lane:
         """The episodes that are raised and not cleared."""
         return self._judge.open_episodes
 
-    def advance(self) -> Decision | None:
-        """Score the newest frame, if one is due; None where none is."""
-        frame = self.camera.take()
-        if frame is None:
+    def take(self) -> Turn | None:
+        """The newest frame, if one is due, on its way to be scored; None where none is."""
+        shot = self.camera.take()
+        if shot is None:
             return None
         with self._lock:
-            decision, events = self._judge.push(frame.image, frame.time)
+            due = self._judge.take(shot.seen, shot.frame.time, seen=True)
+        return None if due is None else Turn(shot.frame, due)
+
+    def decide(self, turn: Turn, sample: Sample | None = None) -> Decision:
+        """Score a frame that was taken; `sample` is what the CNN made of it, which runs here without."""
+        frame = turn.frame
+        with self._lock:
+            decision, events = self._judge.decide(turn.due, sample)
             self.frame_size = (frame.image.shape[1], frame.image.shape[0])
-            if decision is None:
-                return None  # Not due: it says nothing of the window.
             self.latest = self._judge.snapshot() if decision.warm else None
             self._emit_all(events)
         self.scored += 1

@@ -1,4 +1,4 @@
-"""The thread that scores the frames of all cameras, in turn."""
+"""The thread that scores the frames of all cameras, together where they share a model."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from whycam.detect import Decision
-from whycam.service.lane import Lane
+from whycam.detect.ring import Sample
+from whycam.service.lane import Lane, Turn
 
 log = logging.getLogger(__name__)
+
+Made = TypeVar("Made")
 
 _TICK_SECONDS = 0.5
 
 
 class Scoring:
-    """Takes one frame of each camera in turn, so that none waits longer than one frame of each of the others.
+    """Takes one frame of each camera in each round, so that none waits longer than one frame of each of the others.
 
-    One thread: a frame's convolutions already use all cores.
+    One thread: a frame's convolutions already use all cores. The frames that are there of cameras with the same model
+    go through its CNN as one batch.
     """
 
-    def __init__(self, scored: Callable[[Lane, Decision | None, float], None]) -> None:
+    def __init__(self, scored: Callable[[Lane, Decision, float], None]) -> None:
         """Call `scored` after each frame with its lane, its decision and the seconds that it took."""
         self._scored = scored
         self._lanes: tuple[Lane, ...] = ()
@@ -76,40 +81,81 @@ class Scoring:
 
     def _round(self) -> bool:
         """Score a frame of each lane that has one; whether any had."""
-        found = failed = False
-        for lane in self._lanes:
-            with self._turn:
-                done = self._guarded(lane, partial(self._advance, lane)) if lane in self._lanes else False
-            if done is None:
-                lane.failed()
-            if done:
-                self._troubles.pop(lane.name, None)
-                found, self._beat = True, time.monotonic()
-            failed |= done is None
-        if found or failed:
-            self._failing = not found
+        done, failed = 0, 0
+        for lanes in _sharing(self._lanes):
+            batch: list[tuple[Lane, Turn]] = []
+            for lane in lanes:
+                with self._turn:
+                    turn, fine = self._guarded(lane, lane.take) if lane in self._lanes else (None, True)
+                if not fine:
+                    lane.failed()
+                    failed += 1
+                if turn is not None:
+                    batch.append((lane, turn))
+                # What is due now, and no waiting for more: a lone camera's frame goes at once.
+                if batch and (len(batch) == lane.model.at_once or lane is lanes[-1]):
+                    scored, torn = self._score(batch)
+                    done, failed, batch = done + scored, failed + torn, []
+        if done or failed:
+            self._failing = not done
         elif not self._failing:
             # Where all that was tried last has failed, having nothing to do is no sign of life.
             self._beat = time.monotonic()
-        return found or failed
+        return done > 0 or failed > 0
 
-    def _advance(self, lane: Lane) -> bool:
+    def _score(self, batch: Sequence[tuple[Lane, Turn]]) -> tuple[int, int]:
+        """Decide on frames of one model, which its CNN sees at once; how many could be decided on, and how many not."""
+        done = 0
+        with self._turn:
+            batch = [(lane, turn) for lane, turn in batch if lane in self._lanes]
+            start = time.monotonic()
+            samples = _samples(batch)
+            share = (time.monotonic() - start) / max(1, len(batch))
+            for (lane, turn), sample in zip(batch, samples, strict=True):
+                _, fine = self._guarded(lane, partial(self._decide, lane, turn, sample, share))
+                if fine:
+                    self._troubles.pop(lane.name, None)
+                    self._beat = time.monotonic()
+                    done += 1
+                else:
+                    lane.failed()
+        return done, len(batch) - done
+
+    def _decide(self, lane: Lane, turn: Turn, sample: Sample | None, share: float) -> None:
         start = time.monotonic()
-        before = lane.scored
-        decision = lane.advance()
-        if lane.scored == before:
-            return False
-        self._scored(lane, decision, time.monotonic() - start)
-        return True
+        decision = lane.decide(turn, sample)
+        self._scored(lane, decision, share + time.monotonic() - start)
 
-    def _guarded(self, lane: Lane, act: Callable[[], bool | None]) -> bool | None:
-        """What `act` returns, as a truth; None where it fails."""
+    def _guarded(self, lane: Lane, act: Callable[[], Made]) -> tuple[Made | None, bool]:
+        """What `act` returns, and whether it did not fail."""
         try:
-            return bool(act())
+            return act(), True
         except Exception as error:
             # One camera's trouble is its own: the others' frames are scored on. Its log line comes once, not per frame.
             trouble = f"{type(error).__name__}: {error}"
             if self._troubles.get(lane.name) != trouble:
                 self._troubles[lane.name] = trouble
                 log.exception("a frame could not be scored", extra={"camera": lane.name})
-            return None
+            return None, False
+
+
+def _sharing(lanes: Sequence[Lane]) -> list[list[Lane]]:
+    """The lanes of each model."""
+    groups: dict[int, list[Lane]] = {}
+    for lane in lanes:
+        groups.setdefault(id(lane.model), []).append(lane)
+    return list(groups.values())
+
+
+def _samples(batch: Sequence[tuple[Lane, Turn]]) -> list[Sample | None]:
+    """What the CNN makes of the frames that it needs to see, all at once; None of the others."""
+    seen = [turn.due for _, turn in batch if not turn.due.still]
+    # A lone frame is no batch; what is still needs no CNN. Both are the detector's own business.
+    if len(seen) < 2:
+        return [None] * len(batch)
+    try:
+        made = iter(batch[0][0].model.samples([due.image for due in seen], [due.time for due in seen]))
+    except Exception:
+        # Each by itself then, so that the one which the CNN cannot bear fails alone.
+        return [None] * len(batch)
+    return [None if turn.due.still else next(made) for _, turn in batch]

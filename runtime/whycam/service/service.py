@@ -224,10 +224,8 @@ class Service:
 
     # -- what subscribers hear --
 
-    def _scored(self, lane: Lane, decision: Decision | None, seconds: float) -> None:
+    def _scored(self, lane: Lane, decision: Decision, seconds: float) -> None:
         self._metrics.stage("score", seconds)
-        if decision is None:
-            return
         now = time.monotonic()
         if now - self._score_said.get(lane.name, -1e9) >= self.config.broker.score_seconds:
             self._score_said[lane.name] = now

@@ -29,6 +29,9 @@ class Source:
     def __init__(self) -> None:
         self.opened = 0
         self.closed = 0
+        self.asked = 0
+        self.every = 1
+        self.seen_by: list[str] = []
         self.frames: Callable[[int], Iterator[np.ndarray]] = lambda _: iter(())
         self.hanging = threading.Event()
         """Set, reads that hang go on."""
@@ -48,6 +51,16 @@ class Source:
                 self.closed += 1
 
         return frames()
+
+    def is_due(self, _: float) -> bool:
+        """Whether the next frame is: every one, or one in so many."""
+        self.asked += 1
+        return self.asked % self.every == 0
+
+    def see(self, image: np.ndarray) -> np.ndarray:
+        """A corner, in place of what a model would see."""
+        self.seen_by.append(threading.current_thread().name)
+        return image[:4, :4]
 
     def hang(self) -> None:
         """A read that does not return."""
@@ -88,7 +101,7 @@ def start(source: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         config = CameraConfig.model_validate(
             {"name": "gate", "source": "rtsp://camera/1", "bundle": "b", "stall_seconds": 1, **settings}
         )
-        camera = Camera(config, WINDOW, Clock(), lambda: None, lambda _: None, lambda _: True, source.open)
+        camera = Camera(config, WINDOW, Clock(), lambda: None, lambda _: None, source.is_due, source.see, source.open)
         cameras.append(camera)
         camera.start()
         return camera
@@ -101,7 +114,7 @@ def start(source: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 def taken(camera: Camera) -> Frame:
     """The next frame, as the scoring thread takes it."""
-    frame = until(camera.take, "a frame")
+    frame: Frame = until(camera.take, "a frame").frame
     camera.scored(warm=True)
     return frame
 
@@ -123,6 +136,19 @@ def test_the_newest_frame_wins_and_the_rest_is_counted(source: Source, start: Ca
     assert camera.state.state is State.RUNNING
     assert camera.counters.captured > camera.counters.dropped
     until(lambda: camera.fps > 10)
+
+
+def test_what_is_due_is_made_ready_where_it_is_read_and_nothing_else(
+    source: Source, start: Callable[..., Camera]
+) -> None:
+    source.frames = lambda _: moving(20)
+    source.every = 5
+    camera = start()
+    shot = until(camera.take)
+    assert (shot.seen == shot.frame.image[:4, :4]).all()
+    assert shot.frame.image.shape == (48, 64, 3)
+    until(lambda: source.asked >= 20)
+    assert source.seen_by == ["read gate"] * 4
 
 
 def test_a_source_that_does_not_open_is_tried_again_and_again(source: Source, start: Callable[..., Camera]) -> None:

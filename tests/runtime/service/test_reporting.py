@@ -16,6 +16,7 @@ from whycam.alerts.outbox import Outbox
 from whycam.bundle import Bundle
 from whycam.config.models import Camera, Config
 from whycam.detect import Model
+from whycam.service.camera import Shot
 from whycam.service.clock import Clock
 from whycam.service.compose import Composer
 from whycam.service.lane import Lane
@@ -71,9 +72,11 @@ class Stage:
         """Score frames of a fight, one each 0.1 s."""
         for _ in range(count):
             self.moment += 0.1
-            frame = Frame(FIGHT, self.moment)
-            lane.camera.take = lambda frame=frame: frame  # type: ignore[method-assign,misc]  # no camera is connected
-            lane.advance()
+            shot = Shot(Frame(FIGHT, self.moment), FIGHT[:8, :8])
+            lane.camera.take = lambda shot=shot: shot  # type: ignore[method-assign,misc]  # no camera is connected
+            turn = lane.take()
+            assert turn is not None
+            lane.decide(turn)
 
     def sent(self) -> list[dict[str, Any]]:
         """The alerts in the outbox."""
