@@ -64,6 +64,12 @@ def with_engines(providers: list[str], file: str, sha256: str) -> list[str | tup
     return [(name, options) if name == TENSORRT else name for name in providers]
 
 
+def power_mode() -> str | None:
+    """The number of a Jetson's power mode; None where there is none to read."""
+    mode = _or_unknown(_power_mode)
+    return None if mode == _UNKNOWN else mode
+
+
 def _or_unknown(ask: Callable[[], str]) -> str:
     try:
         return ask()

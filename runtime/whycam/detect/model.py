@@ -84,6 +84,11 @@ class Model:
         return self._features.providers
 
     @property
+    def threads(self) -> int | None:
+        """Threads that the feature extractor takes on the CPU; None where ONNX Runtime chooses."""
+        return self._features.threads
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """Those of `whycam.explain.METHODS` that the bundle has graphs for."""
         return offered(METHODS, self._late)

@@ -40,6 +40,11 @@ class Graph:
         """ONNX Runtime's names of the execution providers in use, in order."""
         return tuple(self._session.get_providers())
 
+    @property
+    def threads(self) -> int | None:
+        """Threads that a run takes on the CPU; None where ONNX Runtime chooses."""
+        return int(self._session.get_session_options().intra_op_num_threads) or None
+
     def __call__(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """The graph's outputs by name, for `inputs` by name."""
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
@@ -93,6 +98,17 @@ def choose_providers(wanted: Sequence[str] | None) -> list[str]:
             raise InputError(f"execution provider '{name}': the ONNX Runtime installed here has {there}")
         chosen.append(full)
     return list(dict.fromkeys([*chosen, _CPU]))
+
+
+def providers_here() -> tuple[str, ...]:
+    """Those of `cpu`, `cuda` and `tensorrt` that this ONNX Runtime was built with.
+
+    Raises MissingDependencyError without ONNX Runtime.
+    """
+    with needs(ONNXRUNTIME):
+        import onnxruntime
+    available = onnxruntime.get_available_providers()
+    return tuple(short for short, name in _SHORT.items() if name in available)
 
 
 def open_graph(
