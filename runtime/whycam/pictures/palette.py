@@ -10,13 +10,13 @@ PAPER = "#ffffff"
 QUIET = "#8a929c"
 
 # Okabe and Ito's, which colour-blind readers can tell apart, without the red that means alert.
-_CLASSES = ("#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#f0e442")
+SERIES = ("#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#f0e442")
 
 
 def class_colours(classes: Sequence[str], normal: str) -> dict[str, str]:
     """A colour, `#rrggbb`, for each class; the normal one is quiet."""
     anomalies = [name for name in classes if name != normal]
-    colours = {name: _CLASSES[index % len(_CLASSES)] for index, name in enumerate(anomalies)}
+    colours = {name: SERIES[index % len(SERIES)] for index, name in enumerate(anomalies)}
     return {name: colours.get(name, QUIET) for name in classes}
 
 

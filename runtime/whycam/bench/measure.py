@@ -1,0 +1,96 @@
+"""One run of all measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from itertools import groupby
+
+from whycam import __version__
+from whycam.bench.cameras import measure_capacity
+from whycam.bench.clip import Clip
+from whycam.bench.cold_start import ColdStart, measure_cold_starts
+from whycam.bench.machine import this_machine
+from whycam.bench.question import default_question
+from whycam.bench.report import Measured, Report
+from whycam.bench.stages import measure_frames, measure_stages
+from whycam.bench.timing import Show
+from whycam.bench.variants import Variant, startable
+from whycam.bundle import Bundle
+
+ROUNDS = 7
+_COLD_STARTS = 3
+
+
+def measure(
+    bundle: Bundle,
+    variants: Sequence[Variant],
+    clip: Clip,
+    show: Show,
+    *,
+    named: Sequence[str] = (),
+    fps: float | None = None,
+    rounds: int = ROUNDS,
+) -> Report:
+    """Measure `variants` of `bundle` on this machine with the pictures of `clip`.
+
+    Those that do not run here are left out, unless their providers are `named`. `fps` is the wanted number of
+    decisions per second of a camera, by default the bundle's. The models of one provider are open at the same time, as
+    their stages are timed in turn; those of two providers are not.
+
+    Raises what stands in the way of one with a named provider, or of all; BundleError for a damaged bundle; WhycamError
+    where a fresh process ends before it has decided.
+    """
+    wanted = 1 / bundle.manifest.window.frame_interval if fps is None else fps
+    started, left_out = startable(bundle, variants, named, show)
+    cold_starts = measure_cold_starts(bundle, started, clip, min(rounds, _COLD_STARTS), show)
+    frames = measure_frames(clip, bundle.manifest.input, rounds, show)
+    measured: list[Measured] = []
+    for _, group in groupby(started, key=lambda variant: variant.provider):
+        measured += _measure_together(bundle, list(group), clip, wanted, rounds, cold_starts, show)
+    return Report(
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        whycam=__version__,
+        machine=this_machine(),
+        manifest=bundle.manifest,
+        clip=clip,
+        fps=wanted,
+        rounds=rounds,
+        question=default_question(bundle.manifest),
+        frames=frames,
+        measured=tuple(measured),
+        left_out=tuple(left_out),
+    )
+
+
+def _measure_together(
+    bundle: Bundle,
+    variants: Sequence[Variant],
+    clip: Clip,
+    fps: float,
+    rounds: int,
+    cold_starts: Mapping[Variant, ColdStart],
+    show: Show,
+) -> list[Measured]:
+    models = {variant: variant.open(bundle) for variant in variants}
+    stages = measure_stages(models, clip, rounds, show, f"stages on {variants[0].provider}")
+    question = default_question(bundle.manifest)
+    measured = []
+    for variant, model in models.items():
+        plain = measure_capacity(model, clip, fps, None, rounds, show, f"cameras, {variant}")
+        explained = None
+        if question is not None:
+            explained = measure_capacity(model, clip, fps, question, rounds, show, f"explained, {variant}")
+        measured.append(
+            Measured(
+                variant=variant,
+                file=variant.file(bundle),
+                providers=model.providers,
+                threads=model.threads,
+                stages=stages[variant],
+                cameras=plain,
+                cameras_explained=explained,
+                cold_start=cold_starts[variant],
+            )
+        )
+    return measured

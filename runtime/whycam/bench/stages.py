@@ -1,0 +1,200 @@
+"""What each stage of the way from a frame to a decision and its reasons costs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whycam.alerts.motion import MotionGate
+from whycam.bench.clip import Clip
+from whycam.bench.question import default_question, grad_cam
+from whycam.bench.timing import Show, Spread, Work, interleaved, repeated
+from whycam.bench.variants import Variant
+from whycam.bundle.manifest import FrameSize
+from whycam.config.models import Motion
+from whycam.detect import Detector, Model
+from whycam.detect.engines import with_engines
+from whycam.detect.recording import decided
+from whycam.detect.resize import resize
+from whycam.sources import Frame
+
+_PASS = 24
+"""Frames of the video in a timed pass."""
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """Seconds that a frame costs before the model sees it."""
+
+    decode: Spread
+    resize: Spread
+    motion: Spread
+    """The motion gate's look at it, where one is switched on."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Seconds of each stage of one variant; None where the bundle has no graphs for it."""
+
+    features: Spread
+    """The CNN, one frame."""
+    features_in_batch: Spread | None
+    """The same, a frame of a batch as large as the CNN sees at once; None where that is one frame."""
+    step: Spread | None
+    """A frame's step of the RNN, where the bundle has a step graph."""
+    head: Spread | None
+    """The RNN over the whole window, where it has none."""
+    decision: Spread
+    """`Detector.push`: resize, features, step."""
+    from_file: Spread
+    """A frame of the video file, from decoding to decision, as `whycam score` takes it."""
+    bare: Spread
+    """ONNX Runtime alone on the same features file and provider, one frame: the floor of a decision."""
+    bare_in_batch: Spread | None
+    """The same, a frame of a batch: the floor of a frame from the file; None where that is one frame."""
+    explanation: Spread | None
+    """The default explanation, of all the window's frames."""
+    explanation_newest: Spread | None
+    """The same, of its newest frame."""
+    grad_cam: Spread | None
+    """Grad-CAM of all the window's frames."""
+
+    @property
+    def share_of_decision(self) -> float:
+        """Of a decision's time, the part that ONNX Runtime alone takes for the CNN."""
+        return self.bare.median / self.decision.median
+
+    @property
+    def share_of_file(self) -> float:
+        """Of a frame's time from the file, the part that ONNX Runtime alone takes for it in as large a batch."""
+        return (self.bare_in_batch or self.bare).median / self.from_file.median
+
+
+def measure_frames(clip: Clip, size: FrameSize, rounds: int, show: Show) -> FrameCost:
+    """What comes before the model, whose frames have this `size`; it is the same for all variants."""
+    images = itertools.cycle(clip.images)
+    seen = itertools.cycle([resize(image, size.height, size.width) for image in clip.images])
+    gate = MotionGate(Motion().threshold, Motion().refresh_seconds)
+    moments = itertools.count()
+    works = {
+        "decode": _decoded(clip),
+        "resize": repeated(lambda: resize(next(images), size.height, size.width)),
+        "motion": repeated(lambda: gate.still(next(seen), next(moments) / clip.fps)),
+    }
+    return FrameCost(**interleaved(works, rounds, show, "frames"))
+
+
+def measure_stages(
+    models: Mapping[Variant, Model], clip: Clip, rounds: int, show: Show, what: str
+) -> dict[Variant, StageCost]:
+    """The stages of `models`, all in turn."""
+    works = {
+        (variant, stage): work
+        for variant, model in models.items()
+        for stage, work in _works(variant, model, clip).items()
+    }
+    found = interleaved(works, rounds, show, what)
+    return {
+        variant: StageCost(
+            features=found[variant, "features"],
+            features_in_batch=found.get((variant, "features_in_batch")),
+            step=found.get((variant, "step")),
+            head=found.get((variant, "head")),
+            decision=found[variant, "decision"],
+            from_file=found[variant, "from_file"],
+            bare=found[variant, "bare"],
+            bare_in_batch=found.get((variant, "bare_in_batch")),
+            explanation=found.get((variant, "explanation")),
+            explanation_newest=found.get((variant, "explanation_newest")),
+            grad_cam=found.get((variant, "grad_cam")),
+        )
+        for variant in models
+    }
+
+
+def _works(variant: Variant, model: Model, clip: Clip) -> dict[str, Work]:
+    size = model.manifest.input
+    images = np.stack([resize(image, size.height, size.width) for image in clip.images])
+    one, batch = images[:1], np.resize(images, (model.at_once, *images.shape[1:]))
+    frames = itertools.cycle(clip.images)
+    detector = warm_detector(model, frames, computed=model.manifest.window.frames)
+    window = detector.snapshot()
+    features = window.samples[-1].features
+    bare = _bare_session(variant.file(model.bundle), model)
+    works = {
+        "features": repeated(lambda: model.extract(one)),
+        "decision": repeated(lambda: detector.push(next(frames))),
+        "from_file": _decided_from_file(clip, model),
+        "bare": repeated(lambda: bare(one)),
+    }
+    if len(batch) > 1:
+        works["features_in_batch"] = repeated(lambda: model.extract(batch), len(batch))
+        works["bare_in_batch"] = repeated(lambda: bare(batch), len(batch))
+    if model.manifest.step.available:
+        scorer = model.scorer()
+        works["step"] = repeated(lambda: scorer.advance(features))
+    else:
+        windows = window.features()[np.newaxis]
+        works["head"] = repeated(lambda: model.logits(windows))
+    asked, published = default_question(model.manifest), grad_cam(model.manifest)
+    if asked is not None:
+        works["explanation"] = repeated(lambda: asked.ask(model, window, "all"))
+        works["explanation_newest"] = repeated(lambda: asked.ask(model, window, [-1]))
+    if published is not None:
+        works["grad_cam"] = repeated(lambda: published.ask(model, window, "all"))
+    return works
+
+
+def warm_detector(model: Model, frames: Iterator[NDArray[np.uint8]], *, computed: int) -> Detector:
+    """A detector whose window is full, and which knows what is usual, as that of a camera that has run for a while.
+
+    The CNN has seen the last `computed` frames, and one before them that stands still.
+    """
+    detector = Detector(model)
+    count = 2 * model.manifest.window.frames
+    for index in range(count):
+        detector.push(next(frames), still=index < count - computed)
+    return detector
+
+
+def _bare_session(file: str, model: Model) -> Callable[[NDArray[np.uint8]], object]:
+    import onnxruntime
+
+    bundle = model.bundle
+    providers = with_engines(list(model.providers), file, bundle.manifest.files[file].sha256)
+    session = onnxruntime.InferenceSession(bundle.file(file), providers=providers)
+    return lambda images: session.run(None, {"frames": images})
+
+
+def _decided_from_file(clip: Clip, model: Model) -> Work:
+    interval = model.manifest.window.frame_interval
+
+    def work() -> float:
+        with closing(clip.endless()) as frames:
+            # Opening the file is no frame's cost; and each frame is due.
+            opened = itertools.chain([next(frames)], frames)
+            due = (Frame(frame.image, index * interval) for index, frame in enumerate(itertools.islice(opened, _PASS)))
+            start = time.perf_counter()
+            for _ in decided(Detector(model), due):
+                pass
+            return (time.perf_counter() - start) / _PASS
+
+    return work
+
+
+def _decoded(clip: Clip) -> Work:
+    def work() -> float:
+        with closing(clip.endless()) as frames:
+            next(frames)
+            start = time.perf_counter()
+            for _ in itertools.islice(frames, _PASS):
+                pass
+            return (time.perf_counter() - start) / _PASS
+
+    return work

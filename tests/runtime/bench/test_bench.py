@@ -1,0 +1,307 @@
+"""`whycam bench`, on a bundle that costs nothing: what it says and writes, not how fast it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tiny_bundle
+from conftest import BLUE, RED
+from tiny_bundle import SIZE, T
+
+from whycam.bench import cameras
+from whycam.bench.cameras import MARGIN, Capacity, Load, between, measure_capacity
+from whycam.bench.clip import Clip, draw_clip
+from whycam.bench.memory import memory
+from whycam.bench.question import default_question
+from whycam.bench.timing import Spread, interleaved, repeated
+from whycam.bench.variants import Variant, choose_variants, startable
+from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
+from whycam.commands.bench import bench
+from whycam.detect import Model
+from whycam.errors import InputError, WhycamError
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "bench.md"
+QUICK = ("--rounds", "1", "--fps", "200")
+STAGES = ("features", "features_in_batch", "step", "decision", "from_file", "bare", "bare_in_batch")
+EXPLANATIONS = ("explanation", "explanation_newest", "grad_cam")
+
+
+def silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def two_precisions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a second precision, which has a form for the CPU."""
+    path = tiny_bundle.build(tmp_path_factory.mktemp("bundle") / "colours.whycam")
+    for name in ("features.int8.onnx", "features.int8-cpu.onnx"):
+        (path / name).write_bytes((path / "features.onnx").read_bytes())
+    manifest = Manifest.model_validate_json((path / "manifest.json").read_text())
+    made = {"int8": "features.int8.onnx", "int8-cpu": "features.int8-cpu.onnx"}
+    entries = dict.fromkeys(made.values(), manifest.files["features.onnx"])
+    update = {"precisions": manifest.precisions | made, "files": manifest.files | entries}
+    write_manifest(path, manifest.model_copy(update=update))
+    return path
+
+
+@pytest.fixture(scope="module")
+def measured(two_precisions: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """What one run with `--json` and `-o` said, and where it wrote."""
+    folder = tmp_path_factory.mktemp("run") / "some" / "where"
+    command = [sys.executable, "-m", "whycam", "bench", two_precisions, "--json", "-o", folder, *QUICK]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout), folder
+
+
+def keys_of(text: str) -> set[str]:
+    """The keys that the tables of the reference name."""
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def spreads(values: Any) -> Iterator[dict[str, float]]:
+    if isinstance(values, Mapping):
+        if "median" in values:
+            yield dict(values)
+        for value in values.values():
+            yield from spreads(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from spreads(value)
+
+
+# -- the command --
+
+
+def test_the_document_has_each_precision_with_its_form_for_the_cpu(measured: tuple[dict[str, Any], Path]) -> None:
+    document, _ = measured
+
+    assert document["schema"] == "whycam.bench/1"
+    on_cpu = [one for one in document["variants"] if one["provider"] == "cpu"]
+    assert [(one["precision"], one["file"]) for one in on_cpu] == [
+        ("fp32", "features.onnx"),
+        ("int8", "features.int8-cpu.onnx"),
+    ]
+    assert on_cpu[0]["execution_providers"] == ["CPUExecutionProvider"]
+    assert document["bundle"]["frames"] == T
+    assert (document["fps"], document["rounds"]) == (200, 1)
+    assert document["machine"]["onnxruntime"] == onnxruntime.__version__
+    assert document["video"]["source"] is None
+
+
+def test_all_stages_take_time_and_cameras_are_counted_by_what_held(measured: tuple[dict[str, Any], Path]) -> None:
+    document, _ = measured
+
+    found = list(spreads(document))
+    assert len(found) > 30
+    assert all(0 < one["least"] <= one["median"] <= one["most"] for one in found)
+    for one in document["variants"]:
+        assert all(one["stages"][name] is not None for name in (*STAGES, *EXPLANATIONS))
+        assert one["stages"]["head"] is None
+        for capacity in (one["cameras"], one["cameras_explained"]):
+            assert capacity["tried"][0]["cameras"] == 1
+            assert capacity["held"] == max((load["cameras"] for load in capacity["tried"] if load["holds"]), default=0)
+        assert one["cold_start"]["first_frame"]["median"] <= one["cold_start"]["first_decision"]["median"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_a_fresh_process_tells_its_memory(measured: tuple[dict[str, Any], Path]) -> None:
+    for one in measured[0]["variants"]:
+        assert 20e6 < one["memory"]["resident"] <= one["memory"]["peak"]
+    assert memory().resident is not None
+
+
+def test_the_reference_names_each_key(measured: tuple[dict[str, Any], Path]) -> None:
+    document, _ = measured
+    whole, variant = REFERENCE.read_text(encoding="utf-8").split("\n| key | |\n")[1:]
+    variant, _, stage = variant.partition("\n| stage | |\n")
+
+    assert keys_of(whole) == set(document)
+    assert keys_of(variant) == set(document["variants"][0])
+    assert keys_of(stage) == set(document["variants"][0]["stages"])
+
+
+def test_the_folder_holds_the_same_figures_and_a_picture(measured: tuple[dict[str, Any], Path]) -> None:
+    document, folder = measured
+
+    assert sorted(path.name for path in folder.iterdir()) == ["bench.json", "bench.png"]
+    assert json.loads((folder / "bench.json").read_text()) == document
+    assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
+    picture = cv2.imread(str(folder / "bench.png"))
+    assert picture.shape[1] > 1000
+
+
+def test_a_bundle_with_less_is_measured_as_far_as_it_goes(
+    whycam: Run, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tiny_bundle.build(tmp_path / "plain.whycam", step=False, explain="cams")
+    video = make_video([BLUE, RED] * 2, fps=30)
+
+    done = whycam("bench", path, "--video", video, *QUICK, COLUMNS="120")
+
+    assert done.returncode == 0, done.stderr
+    assert "RNN over the window" in done.stdout
+    assert "step of the RNN" not in done.stdout
+    assert "cameras at 200 fps" in done.stdout
+    assert "64x48" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["plain.whycam", "video.mp4"], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"precision": ["fp32", "int4"]}, "precision 'int4': bundle 'colours' has fp32"),
+        ({"provider": ["quantum"]}, "execution provider 'quantum': the ONNX Runtime installed here has "),
+        ({"provider": ["CPUExecutionProvider"]}, "execution provider 'CPUExecutionProvider': name it "),
+        ({"fps": 0.0}, "--fps 0.0: must be"),
+        ({"fps": float("nan")}, "--fps nan: must be"),
+        ({"video": "missing.mp4"}, "missing.mp4: no such file"),
+        ({"video": "rtsp://gate/stream"}, "is a camera"),
+        ({"output": Path(__file__)}, "cannot be written"),
+    ],
+)
+def test_bad_input_is_said_before_anything_is_measured(
+    bundle: Path, options: dict[str, Any], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(WhycamError, match=re.escape(complaint)):
+        bench(bundle, **options)
+
+    assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_bundle_is_one_line(whycam: Run, bundle: Path) -> None:
+    (bundle / "head_vjp.onnx").write_bytes(b"damaged")
+
+    done = whycam("bench", bundle)
+
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "head_vjp.onnx: damaged" in line
+
+
+# -- its parts --
+
+
+def test_variants_are_each_precision_on_each_provider(two_precisions: Path) -> None:
+    bundle = Bundle.open(two_precisions)
+
+    assert choose_variants(bundle, (), ("cpu",)) == [Variant("fp32", "cpu"), Variant("int8", "cpu")]
+    assert choose_variants(bundle, ("int8", "int8"), ("cpu",)) == [Variant("int8", "cpu")]
+
+
+def test_what_opens_and_then_fails_is_left_out_unless_it_is_named(bundle: Path) -> None:
+    # As where the provider has no kernels for the device.
+    torn = onnx.load(bundle / "features.onnx")
+    torn.graph.initializer.append(onnx.numpy_helper.from_array(np.array([99]), "far"))
+    torn.graph.node.append(onnx.helper.make_node("Gather", ["maps", "far"], ["nothing"]))
+    torn.graph.output.append(onnx.helper.make_tensor_value_info("nothing", onnx.TensorProto.FLOAT, None))
+    onnx.save(torn, bundle / "features.int8.onnx")
+    manifest = Manifest.model_validate_json((bundle / "manifest.json").read_text())
+    entries = manifest.files | {"features.int8.onnx": file_entry(bundle / "features.int8.onnx")}
+    precisions = manifest.precisions | {"int8": "features.int8.onnx"}
+    write_manifest(bundle, manifest.model_copy(update={"precisions": precisions, "files": entries}))
+    opened = Bundle.open(bundle)
+
+    variants = choose_variants(opened, (), ("cpu",))
+
+    started, left_out = startable(opened, variants, (), silent)
+
+    assert started == [Variant("fp32", "cpu")]
+    assert [str(one.variant) for one in left_out] == ["int8 on cpu"]
+    assert left_out[0].reason.startswith("int8 on cpu does not run here (")
+    for wanted, named in ((variants, ("cpu",)), (variants[1:], ())):
+        with pytest.raises(InputError, match="does not run here"):
+            startable(opened, wanted, named, silent)
+
+
+def test_works_are_done_in_turn_and_the_first_round_does_not_count() -> None:
+    done: list[str] = []
+
+    def work(name: str, seconds: list[float]) -> Callable[[], float]:
+        def act() -> float:
+            done.append(name)
+            return seconds[done.count(name) - 1]
+
+        return act
+
+    found = interleaved({"a": work("a", [9, 1, 3, 2]), "b": work("b", [9, 5, 5, 5])}, 3, silent, "works")
+
+    assert done == ["a", "b"] * 4
+    assert found == {"a": Spread(2, 1, 3), "b": Spread(5, 5, 5)}
+
+
+def test_a_quick_work_is_repeated_and_a_unit_of_it_told() -> None:
+    calls = []
+
+    assert repeated(lambda: calls.append(0), units=8)() > 0
+    assert len(calls) > 100
+
+
+def test_cameras_are_added_until_they_do_not_hold(
+    tmp_path: Path, built_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cameras, "MOST", 8)
+    model, clip = Model(Bundle.open(built_bundle)), slow_clip(tmp_path)
+
+    # At this rate no machine holds one, at that each holds all.
+    none = measure_capacity(model, clip, 1e6, None, 1, silent, "")
+    every = measure_capacity(model, clip, 1e-2, default_question(model.manifest), 1, silent, "")
+
+    assert (none.cameras, [load.cameras for load in none.loads]) == (0, [1])
+    assert (every.cameras, [load.cameras for load in every.loads]) == (8, [1, 2, 4, 8])
+
+
+@pytest.mark.parametrize("most_that_hold", range(4, 8))
+def test_between_what_held_and_what_did_not_the_most_is_found(most_that_hold: int) -> None:
+    held, failed = 4, 8
+    shares = {n: (1 - MARGIN) * n / (most_that_hold + 0.5) for n in range(1, 9)}
+    loads = {n: Load(n, Spread(1, 1, 1), shares[n], shares[n] <= 1 - MARGIN) for n in (4, 8)}
+
+    while held < (count := between(held, failed, loads)) < failed:
+        loads[count] = Load(count, Spread(1, 1, 1), shares[count], shares[count] <= 1 - MARGIN)
+        held, failed = (count, failed) if loads[count].holds else (held, count)
+
+    assert held == most_that_hold
+    assert len(loads) <= 5
+
+
+def test_what_is_held_leaves_the_margin() -> None:
+    loads = tuple(Load(n, Spread(n * 0.03, n * 0.03, n * 0.03), n * 0.3, n * 0.3 <= 1 - MARGIN) for n in (1, 2, 4))
+
+    assert Capacity(loads).cameras == 2
+    assert loads[1].seconds_per_camera == pytest.approx(0.03)
+
+
+def test_the_drawn_clip_moves_and_goes_on_without_end(tmp_path: Path) -> None:
+    clip = draw_clip(tmp_path)
+    frames = clip.endless()
+
+    times = [next(frames).time for _ in range(205)]
+
+    assert clip.size == (640, 360)
+    assert (clip.images[0] != clip.images[-1]).any()
+    assert times == sorted(set(times))
+    assert np.diff(times) == pytest.approx(1 / clip.fps, abs=1e-3)
+
+
+def slow_clip(folder: Path) -> Clip:
+    """A picture every hundred seconds: each is due."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    picture = np.full((SIZE, SIZE, 3), RED, dtype=np.uint8)
+    for index in range(3):
+        cv2.imwrite(str(pictures / f"{index}.png"), picture)
+    return Clip(f"images:{pictures}?fps=0.01", False, 0.01, (picture,))
