@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whycam.bundle import Manifest
+from whycam.default_methods import METHOD, TIME
 from whycam.detect import Model, Snapshot
 from whycam.detect.graphs import explanation_specs
 from whycam.detect.model import Frames
 from whycam.explain import METHODS, TIME_METHODS, Explanation
-from whycam.explain.default import METHOD, TIME
 from whycam.explain.methods import offered
 from whycam.explain.target import NORMAL, contrast
 
