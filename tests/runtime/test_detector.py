@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from whycam.bundle import Bundle
 from whycam.detect import Due, Model
 from whycam.detect.model import AT_ONCE
 from whycam.detect.scorer import StepScorer
+from whycam.detect.sessions import Graph
 
 Frames = NDArray[np.uint8]
 
@@ -225,6 +227,42 @@ def test_a_still_picture_keeps_the_features_of_the_one_before(built_bundle: Path
     assert held is not None
     assert held.scores == pytest.approx(decision.scores)
     np.testing.assert_array_equal(detector.explain().frames[-1], black)
+
+
+class Counted:
+    """A graph that counts how often it runs."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.runs = 0
+
+    def __call__(self, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        self.runs += 1
+        return self.graph(inputs)
+
+
+@pytest.mark.parametrize(("made", "name"), [("built_bundle", "_step"), ("headed_bundle", "_head")])
+def test_a_window_of_one_held_sample_needs_no_graph_and_scores_the_same(
+    made: str, name: str, frames: Frames, request: pytest.FixtureRequest
+) -> None:
+    detector, plain = (whycam.load(request.getfixturevalue(made)) for _ in range(2))
+    counted = Counted(getattr(detector._scorer, name))
+    setattr(detector._scorer, name, counted)
+    runs = []
+    for index, frame in enumerate(frames):
+        # Moving, still for longer than a window, moving once, still again, moving to the end.
+        still = 5 < index < 16 or 16 < index < 24
+        decision = detector.push(frame, still=still)
+        # The plain way: the features of the frame that is held, computed each time.
+        shown = {True: 5 if index < 16 else 16, False: index}[still]
+        expected = plain.push(frames[shown])
+        assert decision is not None and expected is not None
+        np.testing.assert_allclose(values(decision), values(expected), atol=1e-6)
+        runs.append(counted.runs)
+    held = [after == before for before, after in pairwise(runs)]
+    settled = [index for index, idle in enumerate(held, start=1) if idle and index >= T - 1]
+    # T samples of it fill the window, the next one is the same decision.
+    assert settled == [*range(5 + T, 16), *range(16 + T, 24)]
 
 
 # -- in two halves --

@@ -224,7 +224,7 @@ class Motion(Table):
         description="what counts as motion: the mean change of the block that changed most, 1 is black to white",
     )
     refresh_seconds: float = Field(
-        default=2.0, gt=0, le=3600, description="the features are computed anew at least so often"
+        default=10.0, gt=0, le=3600, description="the features are computed anew at least so often"
     )
 
 

@@ -26,6 +26,29 @@ class Scorer(Protocol):
         """Begin a new window."""
 
 
+class _Settled:
+    """Tells when the window holds nothing but the same features, and held nothing else before they entered once more."""
+
+    def __init__(self, frames: int) -> None:
+        """For windows of so many frames, at the start of one."""
+        self._frames = frames
+        self._features: NDArray[np.float32] | None = None
+        self._count = 0
+
+    def enter(self, features: NDArray[np.float32]) -> None:
+        """These enter; those that the motion gate holds are the very same array each time."""
+        self._count = self._count + 1 if features is self._features else 1
+        self._features = features
+
+    def __bool__(self) -> bool:
+        return self._count > self._frames
+
+    def clear(self) -> None:
+        """A new window begins."""
+        self._features = None
+        self._count = 0
+
+
 class StepScorer:
     """T hidden states in flight, each started one frame after the other; a frame advances all of them at once."""
 
@@ -38,9 +61,17 @@ class StepScorer:
         }
         self._states = self._zeros
         self._newest: dict[str, NDArray[np.float32]] = {}
+        self._settled = _Settled(manifest.window.frames)
 
     def advance(self, features: NDArray[np.float32]) -> None:
-        """Advance the states by one frame."""
+        """Advance the states by one frame; not where each would become what the one before it is.
+
+        A state in flight depends on the frames since it started alone. Once all T of those are the same, so are the
+        states of one frame and the next, and what they give.
+        """
+        self._settled.enter(features)
+        if self._settled:
+            return
         outputs = self._step({"features": features[np.newaxis], **self._states})
         self._newest = outputs
         self._states = {name: outputs[f"{name}_next"] for name in self._zeros}
@@ -53,6 +84,7 @@ class StepScorer:
     def clear(self) -> None:
         """Set the states to zero."""
         self._states = self._zeros
+        self._settled.clear()
 
 
 class WindowScorer:
@@ -62,15 +94,25 @@ class WindowScorer:
         """Over the head graph of the bundle that `manifest` describes."""
         self._head = head
         self._temperature = manifest.temperature
+        self._settled = _Settled(manifest.window.frames)
+        self._made: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def advance(self, features: NDArray[np.float32]) -> None:
-        """Nothing: the ring holds the features."""
+        """Only note what enters: the ring holds the features."""
+        self._settled.enter(features)
+        if not self._settled:
+            self._made = None
 
     def decide(self, ring: FeatureRing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the head over the ring's window."""
+        """Run the head over the ring's window; not where it is the one before."""
+        if self._made is not None:
+            return self._made
         outputs = self._head({"window": stacked_features(ring.samples())[np.newaxis]})
         logits: NDArray[np.float32] = outputs["logits"][0]
-        return logits, tempered(logits, outputs["scores"][0], self._temperature)
+        self._made = logits, tempered(logits, outputs["scores"][0], self._temperature)
+        return self._made
 
     def clear(self) -> None:
-        """Nothing to forget."""
+        """Forget what entered."""
+        self._settled.clear()
+        self._made = None

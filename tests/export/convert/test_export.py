@@ -101,6 +101,13 @@ def test_detector_and_explanation_agree_with_keras(form: str, classes: int, cam_
         wanted = taped_cam(model, images, cam_layer, label, classes)
         np.testing.assert_allclose(heatmaps, wanted, atol=1e-3 * max(wanted.max(), parity.FAINTEST))
 
+    # Held for longer than a window, then moving again: at each sample what the head says of the whole window.
+    for index in range(3 * window):
+        decision = detector.push(video[index % window], still=index < 2 * window)
+        assert decision is not None
+        _, scores = detector.model.logits(detector.snapshot().features()[np.newaxis])
+        np.testing.assert_allclose(list(decision.scores.values()), scores[0], atol=1e-6)
+
 
 def test_another_backbone_is_preprocessed_in_its_own_way_and_explained_exactly(tmp_path: Path) -> None:
     saved(FORMS["average-pooled MobileNetV2"], str(tmp_path / "mobile.keras"))
