@@ -88,6 +88,8 @@ def train(
 
     # The commonest mistakes are answered at once; TensorFlow takes seconds to load.
     check_output(output)
+    if attention and pooling is not Pooling.FLATTEN:
+        raise TrainingError(f"--pooling {pooling.value}: with --attention, attention pools; drop one of the two")
     read_clips(clips)
     import_tensorflow()
 
@@ -97,8 +99,6 @@ def train(
     from whycam_export.training.results import show
     from whycam_export.training.run import train as run
 
-    if attention and pooling is not Pooling.FLATTEN:
-        raise TrainingError(f"--pooling {pooling.value}: with --attention, attention pools; drop one of the two")
     options = Options(
         clips=clips,
         output=output,
