@@ -429,3 +429,41 @@ def test_the_number_of_threads_changes_no_decision(built_bundle: Path, frames: F
 def test_no_threads_are_refused(built_bundle: Path) -> None:
     with pytest.raises(InputError, match="threads 0: give 1 or more"):
         whycam.load(built_bundle, threads=0)
+
+
+def test_windows_that_slide_together_decide_as_each_alone(built_bundle: Path, frames: Frames) -> None:
+    alone = whycam.load(built_bundle)
+    model = alone.model
+    several = [whycam.Detector(model) for _ in range(3)]
+    views = [frames, frames[::-1], np.roll(frames, 3, axis=0)]
+    expected = [[decision.scores for decision in decide(whycam.Detector(model), view)] for view in views]
+
+    found: list[list[dict[str, float]]] = [[], [], []]
+    for index in range(len(frames)):
+        dues = [each.take(view[index]) for each, view in zip(several, views, strict=True)]
+        samples = model.samples([due.image for due in dues if due], [due.time for due in dues if due])
+        whycam.Detector.step_together(several, samples)
+        for place, (each, due, sample) in enumerate(zip(several, dues, samples, strict=True)):
+            assert due is not None
+            found[place].append(each.decide(due, sample).scores)
+
+    for one, other in zip(found, expected, strict=True):
+        for scores, wanted in zip(one, other, strict=True):
+            assert scores == pytest.approx(wanted, abs=1e-6, nan_ok=True)
+
+
+def test_a_step_taken_ahead_counts_for_its_sample_and_its_window_alone(built_bundle: Path, frames: Frames) -> None:
+    model = whycam.load(built_bundle).model
+    expected = [decision.scores for decision in decide(whycam.Detector(model), frames)]
+    first, second = whycam.Detector(model), whycam.Detector(model)
+    stranger = model.sample(np.zeros_like(frames[0]), 0.0)
+
+    for index, frame in enumerate(frames):
+        due = first.take(frame)
+        assert due is not None
+        sample = model.sample(due.image, due.time)
+        # Of another sample, and then of an earlier state: neither is taken for this step.
+        whycam.Detector.step_together([first, second], [stranger if index % 2 else sample, stranger])
+        if index % 3 == 0:
+            whycam.Detector.step_together([first, second], [stranger, stranger])
+        assert first.decide(due, sample).scores == pytest.approx(expected[index], abs=1e-6, nan_ok=True)

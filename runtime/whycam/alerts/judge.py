@@ -53,6 +53,11 @@ class FrameJudge:
         return self._tracker.suppressed
 
     @property
+    def detector(self) -> Detector:
+        """What decides."""
+        return self._detector
+
+    @property
     def model(self) -> Model:
         """The model that judges."""
         return self._detector.model

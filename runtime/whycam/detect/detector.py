@@ -16,6 +16,7 @@ from whycam.detect.decision import Decision, alerting
 from whycam.detect.intake import Due, Intake
 from whycam.detect.model import Frames, Model, Reference
 from whycam.detect.ring import FeatureRing, Sample, Snapshot
+from whycam.detect.scorer import step_together
 from whycam.errors import InputError
 from whycam.explain.explanation import Explanation
 
@@ -118,6 +119,14 @@ class Detector:
         decision = self._decide(due.time)
         self._run, self._slot = due.run, due.slot
         return decision
+
+    @staticmethod
+    def step_together(detectors: Sequence[Detector], samples: Sequence[Sample]) -> None:
+        """Let the windows of several `detectors` with one model slide at once, each by the sample it decides on next.
+
+        It changes nothing but the time that `decide` takes with these samples.
+        """
+        step_together([each._scorer for each in detectors], [sample.features for sample in samples])
 
     def is_due(self, time: float) -> bool:
         """Whether a frame at `time` (seconds) would be taken; for who drops those that are not, from another thread."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +29,7 @@ class Scorer(Protocol):
 
 
 class _Settled:
-    """Tells when the window holds nothing but the same features, and held nothing else before they entered once more."""
+    """Tells when the window holds nothing but the same features, and did so before they entered once more."""
 
     def __init__(self, frames: int) -> None:
         """For windows of so many frames, at the start of one."""
@@ -49,6 +51,18 @@ class _Settled:
         self._count = 0
 
 
+Values = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """A step that was taken ahead: from these states, with these features, to these outputs."""
+
+    states: Values
+    features: NDArray[np.float32]
+    outputs: Values
+
+
 class StepScorer:
     """T hidden states in flight, each started one frame after the other; a frame advances all of them at once."""
 
@@ -56,11 +70,12 @@ class StepScorer:
         """A window at its start, over the step graph of the bundle that `manifest` describes."""
         self._step = step
         self._temperature = manifest.temperature
-        self._zeros: dict[str, NDArray[np.float32]] = {
+        self._zeros: Values = {
             state.name: np.zeros((1, *state.shape), dtype=np.float32) for state in manifest.step.states
         }
         self._states = self._zeros
-        self._newest: dict[str, NDArray[np.float32]] = {}
+        self._newest: Values = {}
+        self._taken: _Taken | None = None
         self._settled = _Settled(manifest.window.frames)
 
     def advance(self, features: NDArray[np.float32]) -> None:
@@ -69,10 +84,14 @@ class StepScorer:
         A state in flight depends on the frames since it started alone. Once all T of those are the same, so are the
         states of one frame and the next, and what they give.
         """
+        taken, self._taken = self._taken, None
         self._settled.enter(features)
         if self._settled:
             return
-        outputs = self._step({"features": features[np.newaxis], **self._states})
+        if taken is not None and taken.features is features and taken.states is self._states:
+            outputs = taken.outputs
+        else:
+            outputs = self._step({"features": features[np.newaxis], **self._states})
         self._newest = outputs
         self._states = {name: outputs[f"{name}_next"] for name in self._zeros}
 
@@ -85,6 +104,24 @@ class StepScorer:
         """Set the states to zero."""
         self._states = self._zeros
         self._settled.clear()
+
+
+def step_together(scorers: Sequence[Scorer], features: Sequence[NDArray[np.float32]]) -> None:
+    """Take the next step of several windows over one step graph in one run; `features` [F] are what enters each.
+
+    `advance` with the same array then finds it taken. The graph's weights take longer to read than to multiply, and are
+    read once for all. Other scorers are left as they are.
+    """
+    pairs = [(scorer, each) for scorer, each in zip(scorers, features, strict=True) if isinstance(scorer, StepScorer)]
+    if len(pairs) < 2:
+        return
+    first, _ = pairs[0]
+    states = {name: np.concatenate([scorer._states[name] for scorer, _ in pairs]) for name in first._zeros}
+    outputs = first._step({"features": np.stack([each for _, each in pairs]), **states})
+    for index, (scorer, each) in enumerate(pairs):
+        # Copies: a window whose camera stops must not keep what the others gave.
+        own = {name: values[index : index + 1].copy() for name, values in outputs.items()}
+        scorer._taken = _Taken(scorer._states, each, own)
 
 
 class WindowScorer:

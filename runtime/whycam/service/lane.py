@@ -15,7 +15,7 @@ from whycam.alerts.footage import Footage
 from whycam.alerts.judge import FrameJudge
 from whycam.bundle import Manifest
 from whycam.config.models import Camera as CameraConfig
-from whycam.detect import Decision, Due, Model, Snapshot
+from whycam.detect import Decision, Detector, Due, Model, Snapshot
 from whycam.detect.ring import Sample
 from whycam.drift import DriftReport, monitor_of
 from whycam.explain.regions import Region, strongest_regions
@@ -146,6 +146,11 @@ class Lane:
         with self._lock:
             due = self._judge.take(shot.seen, shot.frame.time, seen=True)
         return None if due is None else Turn(shot.frame, due)
+
+    @staticmethod
+    def step_together(lanes: Sequence[Lane], samples: Sequence[Sample]) -> None:
+        """See `Detector.step_together`."""
+        Detector.step_together([lane._judge.detector for lane in lanes], samples)
 
     def decide(self, turn: Turn, sample: Sample | None = None) -> Decision:
         """Score a frame that was taken; `sample` is what the CNN made of it, which runs here without."""

@@ -154,7 +154,10 @@ def _samples(batch: Sequence[tuple[Lane, Turn]]) -> list[Sample | None]:
     if len(seen) < 2:
         return [None] * len(batch)
     try:
-        made = iter(batch[0][0].model.samples([due.image for due in seen], [due.time for due in seen]))
+        samples = batch[0][0].model.samples([due.image for due in seen], [due.time for due in seen])
+        lanes = [lane for lane, turn in batch if not turn.due.still]
+        lanes[0].step_together(lanes, samples)
+        made = iter(samples)
     except Exception:
         # Each by itself then, so that the one which the CNN cannot bear fails alone.
         return [None] * len(batch)

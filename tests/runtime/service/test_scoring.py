@@ -57,6 +57,11 @@ class Camera:
         due: Any = SimpleNamespace(image=self.name, time=0.0, still=self.still)
         return Turn(cast("Any", None), due)
 
+    @staticmethod
+    def step_together(lanes: list[Camera], samples: list[str]) -> None:
+        """Take the steps ahead."""
+        assert len(lanes) == len(samples) > 1
+
     def decide(self, turn: Turn, sample: str | None) -> str:
         """Score the frame that was taken."""
         time.sleep(self.seconds)
