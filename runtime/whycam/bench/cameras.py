@@ -121,7 +121,7 @@ class _Watched:
         _decide(detectors, [stream.take() for stream in self._streams[:count]])
         if question is not None:
             for detector in detectors:
-                question.ask(self._model, detector.snapshot(), "all")
+                question.ask(self._model, detector.snapshot(), [-1])
 
     def __enter__(self) -> _Watched:
         return self
@@ -138,6 +138,7 @@ def _decide(detectors: Sequence[Detector], images: Sequence[NDArray[np.uint8]]) 
     taken = [detector.take(image) for detector, image in zip(detectors, images, strict=True)]
     dues = [due for due in taken if due is not None]
     samples = detectors[0].model.samples([due.image for due in dues], [due.time for due in dues])
+    Detector.step_together(detectors, samples)
     for detector, due, sample in zip(detectors, dues, samples, strict=True):
         detector.decide(due, sample)
 

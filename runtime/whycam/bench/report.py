@@ -32,7 +32,7 @@ class Measured:
     stages: StageCost
     cameras: Capacity
     cameras_explained: Capacity | None
-    """With every decision explained; None where the bundle cannot explain."""
+    """With every decision's newest frame explained; None where the bundle cannot explain."""
     cold_start: ColdStart
 
 

@@ -138,7 +138,8 @@ def _works(variant: Variant, model: Model, clip: Clip) -> dict[str, Work]:
         works["bare_in_batch"] = repeated(lambda: bare(batch), len(batch))
     if model.manifest.step.available:
         scorer = model.scorer()
-        works["step"] = repeated(lambda: scorer.advance(features))
+        # A new array each time: the very same one tells that nothing moves, and that the step need not run.
+        works["step"] = repeated(lambda: scorer.advance(features.copy()))
     else:
         windows = window.features()[np.newaxis]
         works["head"] = repeated(lambda: model.logits(windows))
@@ -168,7 +169,10 @@ def _bare_session(file: str, model: Model) -> Callable[[NDArray[np.uint8]], obje
 
     bundle = model.bundle
     providers = with_engines(list(model.providers), file, bundle.manifest.files[file].sha256)
-    session = onnxruntime.InferenceSession(bundle.file(file), providers=providers)
+    options = onnxruntime.SessionOptions()
+    # Else its threads would spin on, and take half of the cores from what is measured after it.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(bundle.file(file), options, providers=providers)
     return lambda images: session.run(None, {"frames": images})
 
 

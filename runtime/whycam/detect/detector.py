@@ -126,7 +126,9 @@ class Detector:
 
         It changes nothing but the time that `decide` takes with these samples.
         """
-        step_together([each._scorer for each in detectors], [sample.features for sample in samples])
+        # TensorRT builds another engine, for minutes, when a batch is larger than any before.
+        if detectors and detectors[0].model.at_once > 1:
+            step_together([each._scorer for each in detectors], [sample.features for sample in samples])
 
     def is_due(self, time: float) -> bool:
         """Whether a frame at `time` (seconds) would be taken; for who drops those that are not, from another thread."""
