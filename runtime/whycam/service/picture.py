@@ -41,7 +41,8 @@ class PictureWatch:
         digest = zlib.crc32(grid.tobytes())
         if digest != self._digest:
             self._digest, self._same_since = digest, time
-        light = grid.max(axis=2)
+        # Several times as fast as the maximum along an axis of three.
+        light = np.maximum(np.maximum(grid[..., 0], grid[..., 1]), grid[..., 2])
         dark, bright = np.percentile(light, (2, 98))
         if bright < _DARK and bright - dark < _SPREAD:
             self._black_since = time if self._black_since is None else self._black_since
