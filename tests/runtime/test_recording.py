@@ -75,7 +75,7 @@ def test_a_source_that_breaks_off_raises_after_its_decisions(built_bundle: Path)
 def test_the_reading_ends_with_the_wish_for_decisions(built_bundle: Path) -> None:
     decisions = decided(library.load(built_bundle), iter(footage()))
     next(decisions)
-    decisions.close()  # type: ignore[attr-defined]  # a generator
+    decisions.close()
     assert not any(thread.name == "read ahead" for thread in threading.enumerate())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -92,12 +93,13 @@ def _blocks(model: Model, video: Path, seconds: float, prepare: Prepare, track: 
     detector = Detector(model)
     means = BlockMeans(seconds, model.manifest)
     frames = (Frame(prepare(frame.image), frame.time) for frame in open_source(str(video)))
-    for _, decision in track(decided(detector, frames), announcement(str(video)).frames):
-        if decision is None:
-            continue
-        if not decision.warm or not np.isfinite(list(decision.scores.values())).all():
-            means.cut()
-            continue
-        block = means.push(detector.snapshot().samples[-1], decision.scores)
-        if block is not None:
-            yield block
+    with closing(decided(detector, frames)) as decisions:
+        for _, decision in track(decisions, announcement(str(video)).frames):
+            if decision is None:
+                continue
+            if not decision.warm or not np.isfinite(list(decision.scores.values())).all():
+                means.cut()
+                continue
+            block = means.push(detector.snapshot().samples[-1], decision.scores)
+            if block is not None:
+                yield block

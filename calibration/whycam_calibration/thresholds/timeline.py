@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,11 +128,12 @@ def read_timeline(
         scores.append(values if known else cold)
 
     start, warm = None, False
-    for time, decision in decided(detector, remembered()):
-        start = time if start is None else start
-        add(decision)
-        progress()
-        warm = warm or detector.logits is not None
+    with closing(decided(detector, remembered())) as decisions:
+        for time, decision in decisions:
+            start = time if start is None else start
+            add(decision)
+            progress()
+            warm = warm or detector.logits is not None
     padded = last is not None and not warm
     if last is not None and padded:
         for place in range(1, window.frames + 1):

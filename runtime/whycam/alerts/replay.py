@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from whycam.alerts.episodes import AlertEvent
@@ -70,13 +71,14 @@ def replay(model: Model, camera: Camera, frames: Iterable[Frame]) -> Replay:
     judge = FrameJudge(model, camera)
     clears = {name: rules.clear_at for name, rules in judge.rules.items()}
     made = Replay(judge.thresholds, clears, camera.alert.cool_down_seconds)
-    for time, judged in decided(judge, frames):
-        if judged is not None:
-            decision, events = judged
-            made.decisions.append(decision)
-            made.events += events
-        # As the service does several times a second, by the clock: the recording's clock is its frames.
-        made.events += judge.tick(time)
+    with closing(decided(judge, frames)) as decisions:
+        for time, judged in decisions:
+            if judged is not None:
+                decision, events = judged
+                made.decisions.append(decision)
+                made.events += events
+            # As the service does several times a second, by the clock: the recording's clock is its frames.
+            made.events += judge.tick(time)
     made.suppressed = judge.suppressed
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -158,8 +159,9 @@ def _window(detector: Detector, video: str, at: float, *, before: bool) -> tuple
         ]
         return dataclasses.replace(window, samples=tuple(samples)), pictures
     end = pictures[-1].time
-    for _ in tracked(decided(detector, _until(open_source(video), end)), "watching what came before", None):
-        pass
+    with closing(decided(detector, _until(open_source(video), end))) as decisions:
+        for _ in tracked(decisions, "watching what came before", None):
+            pass
     return detector.snapshot(), pictures
 
 

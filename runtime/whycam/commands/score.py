@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -70,9 +71,10 @@ def score(
                 print(decision.json(), flush=True)
         return
     if output is None:
-        for _, decision in tracked(decided(detector, frames), "scoring", announced.frames):
-            if decision is not None:
-                print(decision.json(), flush=True)
+        with closing(decided(detector, frames)) as decisions:
+            for _, decision in tracked(decisions, "scoring", announced.frames):
+                if decision is not None:
+                    print(decision.json(), flush=True)
         return
 
     from whycam.pictures.record import Record

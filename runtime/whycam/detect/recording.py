@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -34,12 +34,13 @@ class Decider(Protocol[Made]):
         """What comes of it."""
 
 
-def decided(decider: Decider[Made], frames: Iterable[Frame]) -> Iterator[tuple[float, Made | None]]:
+def decided(decider: Decider[Made], frames: Iterable[Frame]) -> Generator[tuple[float, Made | None], None, None]:
     """The time (seconds) of each of `frames`, and what was decided at it; None where it was not due.
 
     What comes is what `push` would give of one frame after the other. But frames are read, resized and looked at for
     motion in a thread ahead, and the CNN sees several at once; none is kept in its own size. Raises what the frames'
-    source raises, after the decisions before it.
+    source raises, after the decisions before it. The thread ends when this is closed: see to that, by
+    `contextlib.closing`, as a thread in the middle of decoding can tear down a process that ends.
     """
     with Ahead(_taken(decider, frames), _AHEAD) as ahead:
         for first in ahead:
