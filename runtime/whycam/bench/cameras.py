@@ -118,7 +118,7 @@ class _Watched:
 
     def _round(self, count: int, question: Question | None) -> None:
         detectors = self._detectors[:count]
-        _decide(detectors, [stream.take() for stream in self._streams[:count]])
+        decide_together(detectors, [stream.take() for stream in self._streams[:count]])
         if question is not None:
             for detector in detectors:
                 question.ask(self._model, detector.snapshot(), [-1])
@@ -133,14 +133,17 @@ class _Watched:
             stream.stop()
 
 
-def _decide(detectors: Sequence[Detector], images: Sequence[NDArray[np.uint8]]) -> None:
-    """Decide on a frame of each camera, the CNN seeing several at once, as the service does."""
-    taken = [detector.take(image) for detector, image in zip(detectors, images, strict=True)]
-    dues = [due for due in taken if due is not None]
-    samples = detectors[0].model.samples([due.image for due in dues], [due.time for due in dues])
-    Detector.step_together(detectors, samples)
-    for detector, due, sample in zip(detectors, dues, samples, strict=True):
-        detector.decide(due, sample)
+def decide_together(detectors: Sequence[Detector], images: Sequence[NDArray[np.uint8]]) -> None:
+    """Decide on a frame of each camera, as many through the CNN at once as the service lets through."""
+    model = detectors[0].model
+    taken = [(detector, detector.take(image)) for detector, image in zip(detectors, images, strict=True)]
+    turns = [(detector, due) for detector, due in taken if due is not None]
+    for start in range(0, len(turns), model.at_once):
+        batch = turns[start : start + model.at_once]
+        samples = model.samples([due.image for _, due in batch], [due.time for _, due in batch])
+        Detector.step_together([detector for detector, _ in batch], samples)
+        for (detector, due), sample in zip(batch, samples, strict=True):
+            detector.decide(due, sample)
 
 
 class _Stream:

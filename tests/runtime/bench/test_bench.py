@@ -20,7 +20,7 @@ from conftest import BLUE, RED
 from tiny_bundle import SIZE, T
 
 from whycam.bench import cameras
-from whycam.bench.cameras import MARGIN, Capacity, Load, between, measure_capacity
+from whycam.bench.cameras import MARGIN, Capacity, Load, between, decide_together, measure_capacity
 from whycam.bench.clip import Clip, draw_clip
 from whycam.bench.memory import memory
 from whycam.bench.question import default_question
@@ -28,7 +28,7 @@ from whycam.bench.timing import Spread, interleaved, repeated
 from whycam.bench.variants import Variant, choose_variants, startable
 from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
 from whycam.commands.bench import bench
-from whycam.detect import Model
+from whycam.detect import Detector, Model
 from whycam.errors import InputError, WhycamError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -276,6 +276,22 @@ def test_between_what_held_and_what_did_not_the_most_is_found(most_that_hold: in
 
     assert held == most_that_hold
     assert len(loads) <= 5
+
+
+@pytest.mark.parametrize("made", ["built_bundle", "headed_bundle"])
+def test_cameras_decide_together_as_each_alone(made: str, request: pytest.FixtureRequest) -> None:
+    model = Model(Bundle.open(request.getfixturevalue(made)))
+    together, alone = ([Detector(model) for _ in range(model.at_once + 3)] for _ in range(2))
+    random = np.random.default_rng(0)
+
+    for _ in range(T + 1):
+        images = [random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8) for _ in together]
+        decide_together(together, images)
+        for detector, image in zip(alone, images, strict=True):
+            detector.push(image)
+
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
 
 
 def test_what_is_held_leaves_the_margin() -> None:
