@@ -24,9 +24,10 @@ test: $(READY)  ## Run the tests, and the runtime's on Python 3.10 too where the
 check: $(READY)  ## Lint, format, types, and the rules of the house.
 	@scripts/check
 
-bench: $(READY)  ## Seconds per decision and per explanation, whycam against Keras, each in one run.
-	@.venv/bin/python -m bench.decision -o build/decision.json
-	@.venv/bin/python -m bench.explanation -o build/explanation.json
+bench: $(READY)  ## All speeds that are claimed, against Keras, ONNX Runtime, OpenVINO, LiteRT. BENCH="--only decisions" or --quick
+	@.uv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --no-deps -r bench/requirements.lock || \
+	  echo "OpenVINO and LiteRT cannot be installed here: the run goes on without them"
+	@.venv/bin/python -m bench $(BENCH)
 
 chaos: $(READY)  ## Inject faults into the running service, count what its subscribers lose: nothing. CHAOS="--only broker"
 	@.venv/bin/python -m tests.chaos $(CHAOS)

@@ -19,7 +19,10 @@ OWN = {"whycam", "whycam-export", "whycam-calibration"}
 
 @pytest.fixture(scope="module")
 def lock(repository: Path) -> str:
-    return (repository / "requirements.lock").read_text(encoding="utf-8")
+    return "\n".join(
+        (repository / name).read_text(encoding="utf-8").strip()
+        for name in ("requirements.lock", "bench/requirements.lock")
+    )
 
 
 def test_the_lock_pins_each_direct_dependency(repository: Path, lock: str) -> None:

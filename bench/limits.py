@@ -1,0 +1,195 @@
+"""What the machine can do at most, and whycam's share of it.
+
+    peak, fp32    the best of matrix products and convolutions of several sizes in ONNX Runtime, and of numpy's product
+    peak, INT8    the best of MatMulInteger and of quantized convolutions
+    bandwidth     reading memory, a thread for each core
+
+Arithmetic is counted from the graph: two operations for each product that is added up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.network import Network
+from bench.workers import Worker, interleaved, spread
+
+if TYPE_CHECKING:
+    import onnx
+
+MATRICES = (1024, 2048)
+PICTURES = ((128, 56), (256, 28), (512, 14))
+"""Channels, and height and width, of convolutions of 3 x 3, as in VGG19."""
+MEMORY_BYTES = 2**28
+
+
+class Limits:
+    """Products and convolutions, and the extractor, to be timed in turn."""
+
+    def __init__(self, network: Network) -> None:
+        import whycam
+
+        random = np.random.default_rng(0)
+        self.operations: dict[str, float] = {}
+        self._acts: dict[str, Callable[[], Any]] = {}
+        for size in MATRICES:
+            left, right = (random.standard_normal((size, size)).astype(np.float32) for _ in range(2))
+            self._add(f"fp32 numpy product {size}", 2 * size**3, lambda left=left, right=right: left @ right)
+            self._add(f"fp32 MatMul {size}", 2 * size**3, _runner(_matmul(right), left))
+            bytes_ = random.integers(0, 256, (size, size), dtype=np.uint8)
+            weights = random.integers(-64, 64, (size, size), dtype=np.int8)
+            self._add(f"int8 MatMulInteger {size}", 2 * size**3, _runner(_matmul_integer(weights), bytes_))
+        for channels, side in PICTURES:
+            work = 2.0 * channels * channels * 9 * side * side
+            picture = random.standard_normal((1, channels, side, side)).astype(np.float32)
+            self._add(f"fp32 Conv {channels}", work, _runner(_conv(channels), picture))
+            quantized = random.integers(0, 256, picture.shape, dtype=np.uint8)
+            self._add(f"int8 QLinearConv {channels}", work, _runner(_conv_integer(channels), quantized))
+        image = network.images(1)
+        work = operations(network.bundle / "features.onnx", {"frames": image.shape})
+        for precision in ("fp32", "int8"):
+            model = whycam.load(network.bundle, precision, providers=["cpu"]).model
+            self._add(f"whycam {precision}", work, lambda model=model: model.extract(image))
+        scorer, feature = model.scorer(), np.ones(network.features, np.float32)
+        self._add("whycam step", float((network.bundle / "step.onnx").stat().st_size), lambda: scorer.advance(feature))
+        self._memory = np.ones(MEMORY_BYTES // 4, np.float32)
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._add("memory", float(MEMORY_BYTES), self._read)
+
+    def run(self, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+        """Seconds of each, and the operations (of `step` and `memory`: bytes) that each takes."""
+        return interleaved(self._acts, rounds), self.operations
+
+    def _add(self, name: str, work: float, act: Callable[[], Any]) -> None:
+        self.operations[name], self._acts[name] = float(work), act
+
+    def _read(self) -> None:
+        list(self._pool.map(np.sum, np.array_split(self._memory, os.cpu_count() or 1)))
+
+
+def measure(network: Network, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Time all of it in turn."""
+    tell(f"{rounds} rounds")
+    with Worker("limits", Limits, network) as worker:
+        seconds, work = worker.ask("run", rounds)
+    rate = {name: work[name] / spread(values)["median"] for name, values in seconds.items()}
+    best = {
+        precision: max((name for name in rate if name.startswith(precision)), key=rate.__getitem__)
+        for precision in ("fp32", "int8")
+    }
+    return {
+        "rounds": rounds,
+        "operations_of_a_frame": work["whycam fp32"],
+        "peak": {precision: {"by": name, "operations_per_second": rate[name]} for precision, name in best.items()},
+        "tried": {name: value for name, value in rate.items() if name.split()[0] in best},
+        "whycam": {
+            precision: {
+                "operations_per_second": rate[f"whycam {precision}"],
+                "share_of_peak": rate[f"whycam {precision}"] / rate[best[precision]],
+            }
+            for precision in best
+        },
+        "memory": {
+            "bytes_per_second": rate["memory"],
+            "step_bytes_per_second": rate["whycam step"],
+            "step_share": rate["whycam step"] / rate["memory"],
+        },
+    }
+
+
+def operations(path: Path, shapes: dict[str, tuple[int, ...]]) -> float:
+    """Twice the products that the graph's convolutions and matrix products add up, for inputs of `shapes`."""
+    import onnx
+
+    model = onnx.load(path)
+    for value in model.graph.input:
+        for dimension, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
+            dimension.dim_value = size
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    known = {
+        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in [*inferred.value_info, *inferred.output, *inferred.input]
+    }
+    constants = {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
+    total = 0.0
+    for node in inferred.node:
+        if node.op_type == "Conv":
+            total += 2.0 * np.prod(known[node.output[0]]) * np.prod(constants[node.input[1]][1:])
+        elif node.op_type in ("MatMul", "Gemm"):
+            weights = constants.get(node.input[1]) or known[node.input[1]]
+            total += 2.0 * np.prod(known[node.output[0]]) * weights[-2]
+    return float(total)
+
+
+def _runner(model: onnx.ModelProto, value: Any) -> Callable[[], Any]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+    )
+    return lambda: session.run(None, {"x": value})
+
+
+def _matmul(right: Any) -> onnx.ModelProto:
+    from onnx import TensorProto, helper
+
+    return _graph(helper.make_node("MatMul", ["x", "w"], ["y"]), TensorProto.FLOAT, TensorProto.FLOAT, {"w": right})
+
+
+def _matmul_integer(right: Any) -> onnx.ModelProto:
+    from onnx import TensorProto, helper
+
+    constants = {"w": right, "zero": np.array(128, np.uint8), "zero_w": np.array(0, np.int8)}
+    node = helper.make_node("MatMulInteger", ["x", "w", "zero", "zero_w"], ["y"])
+    return _graph(node, TensorProto.UINT8, TensorProto.INT32, constants)
+
+
+def _conv(channels: int) -> onnx.ModelProto:
+    from onnx import TensorProto, helper
+
+    weights = np.random.default_rng(0).standard_normal((channels, channels, 3, 3)).astype(np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    return _graph(node, TensorProto.FLOAT, TensorProto.FLOAT, {"w": weights})
+
+
+def _conv_integer(channels: int) -> onnx.ModelProto:
+    from onnx import TensorProto, helper
+
+    weights = np.random.default_rng(0).integers(-64, 64, (channels, channels, 3, 3), dtype=np.int8)
+    one = np.array(0.01, np.float32)
+    constants = {
+        "s": one,
+        "z": np.array(0, np.uint8),
+        "w": weights,
+        "sw": np.full(channels, 0.01, np.float32),
+        "zw": np.zeros(channels, np.int8),
+        "sy": np.array(1.0, np.float32),
+        "zy": np.array(128, np.uint8),
+    }
+    node = helper.make_node("QLinearConv", ["x", "s", "z", "w", "sw", "zw", "sy", "zy"], ["y"], pads=[1, 1, 1, 1])
+    return _graph(node, TensorProto.UINT8, TensorProto.UINT8, constants)
+
+
+def _graph(node: onnx.NodeProto, takes: int, gives: int, constants: dict[str, Any]) -> onnx.ModelProto:
+    from onnx import helper, numpy_helper
+
+    graph = helper.make_graph(
+        [node],
+        "limit",
+        [helper.make_tensor_value_info("x", takes, None)],
+        [helper.make_tensor_value_info("y", gives, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
