@@ -92,9 +92,18 @@ class Cameras:
 
 
 def advance(detectors: Sequence[Any], frames: Sequence[Any]) -> None:
-    """A new frame for each camera, as the service serves those that are due at once."""
-    for detector, frame in zip(detectors, frames, strict=True):
-        detector.push(frame)
+    """A new frame for each camera, as the service serves those that are due at once: the CNN sees several together."""
+    model = detectors[0].model
+    taken = [(detector, detector.take(frame)) for detector, frame in zip(detectors, frames, strict=True)]
+    for start in range(0, len(taken), model.at_once):
+        batch = taken[start : start + model.at_once]
+        if len(batch) == 1:
+            ((detector, due),) = batch
+            detector.decide(due)
+            continue
+        samples = model.samples([due.image for _, due in batch], [due.time for _, due in batch])
+        for (detector, due), sample in zip(batch, samples, strict=True):
+            detector.decide(due, sample)
 
 
 def measure(network: Network, rounds: int, tell: Callable[[str], None], *, quick: bool) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Heads:
                     wanted.append(model.logits(features[None, index + 1 - length : index + 1])[1][0])
             self.differences[name] = float(np.abs(np.array(found) - np.array(wanted)).max())
             self._acts[f"{name} step"] = lambda scorer=scorer, each=each: scorer.advance(each)
+            quick = Model(Bundle.open(path), "int8", providers=["cpu"]).scorer()
+            self._acts[f"{name} step_int8"] = lambda quick=quick, each=each: quick.advance(each)
             self._acts[f"{name} head"] = lambda model=model, window=features[None, -length:]: model.logits(window)
 
     def run(self, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
@@ -56,6 +58,7 @@ def measure(network: Network, rounds: int, tell: Callable[[str], None]) -> dict[
     return {
         pooling: {
             "step": figures[f"{pooling} step"],
+            "step_int8": figures[f"{pooling} step_int8"],
             "head": figures[f"{pooling} head"],
             "times_faster": figures[f"{pooling} head"]["median"] / figures[f"{pooling} step"]["median"],
             "largest_difference": differences[pooling],

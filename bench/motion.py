@@ -67,7 +67,7 @@ def measure(network: Network, frames: int, rounds: int, scenes: int, tell: Calla
     with Worker("motion", Gated, network.bundle, film) as worker:
         figures = {name: spread(values) for name, values in worker.ask("run", rounds).items()}
     tell(f"{scenes} scenes of each anomaly")
-    seen = in_process(let_through, scenes)
+    seen = in_process(let_through, scenes, network.shape.side)
     return {
         "frames": frames,
         "rounds": rounds,
@@ -81,10 +81,13 @@ def measure(network: Network, frames: int, rounds: int, scenes: int, tell: Calla
     }
 
 
-def let_through(scenes: int) -> dict[str, bool]:
-    """Whether the gate lets a picture through within a second of the begin of each anomaly, by class and seed."""
+def let_through(scenes: int, side: int) -> dict[str, bool]:
+    """Whether the gate lets a picture through within a second of the begin of each anomaly, by class and seed.
+
+    It looks at pictures of the model's size, `side` by `side`, as in the service."""
     from whycam.alerts.motion import MotionGate
     from whycam.config.models import Motion
+    from whycam.detect.resize import resize
     from whycam_export.demo.scenes import make_scene
 
     found = {}
@@ -94,6 +97,6 @@ def let_through(scenes: int) -> dict[str, bool]:
             # Without the refresh, which would let a picture through by chance.
             gate = MotionGate(Motion().threshold, 3600)
             times = [index * FRAME_INTERVAL for index in range(int(scene.duration / FRAME_INTERVAL))]
-            moved = [time for time in times if not gate.still(scene.frame(time)[0], time)]
+            moved = [time for time in times if not gate.still(resize(scene.frame(time)[0], side, side), time)]
             found[f"{label} {seed}"] = any(0 <= time - scene.onset <= WITHIN_SECONDS for time in moved)
     return found

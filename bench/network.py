@@ -100,17 +100,20 @@ def build(folder: Path, shape: Shape, seed: int) -> Network:
 
 
 def add_int8(bundle: Bundle, images: NDArray[np.uint8]) -> None:
-    """Give `bundle` an INT8 extractor, in the form for the CPU and in the portable one, with the ranges of `images`."""
+    """Give `bundle` an INT8 extractor, for the CPU and portable, with the ranges of `images`, and an INT8 step."""
     from whycam.bundle import revise
     from whycam_calibration.precision.int8 import CPU, PORTABLE, quantize, quantized_values
     from whycam_calibration.precision.network import read_network
     from whycam_calibration.precision.ranges import collect_ranges
+    from whycam_calibration.precision.step import quantize_step
 
     plain = read_network(bundle)
     ranges = collect_ranges(plain, images, "minmax", lambda *_: None, values=quantized_values(plain))
     files = {form.precision: f"features.{form.precision}.onnx" for form in (CPU, PORTABLE)}
     written = {files[form.precision]: quantize(plain, ranges, form) for form in (CPU, PORTABLE)}
-    revise(bundle, written, precisions={**bundle.manifest.precisions, **files})
+    steps = {CPU.precision: f"step.{CPU.precision}.onnx"}
+    written |= dict.fromkeys(steps.values(), quantize_step(bundle))
+    revise(bundle, written, precisions={**bundle.manifest.precisions, **files}, steps=steps)
 
 
 def preprocess(frames: NDArray[np.uint8]) -> NDArray[np.float32]:

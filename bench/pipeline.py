@@ -2,7 +2,8 @@
 
 pipeline   open the file, decode, resample, resize, CNN, sliding window, a line of JSON for each decision
 memory     the same on frames that are decoded already
-bare       an ONNX Runtime session on the extractor alone, on frames that are resized already: the floor
+bare       an ONNX Runtime session on the extractor alone, on frames that are resized already, one after the other
+batches    the same, as many at once as whycam's CNN sees; the faster of the two is the floor
 decode     reading and resizing the file, and nothing else
 """
 
@@ -27,8 +28,7 @@ class Pipeline:
         import whycam
 
         self._whycam, self._film = whycam, film
-        self._load = lambda: whycam.load(bundle, precision, providers=["cpu"])
-        self._detector = self._load()
+        self._detector = whycam.load(bundle, precision, providers=["cpu"])
         self._frames = list(whycam.open_source(str(film)))
 
     def from_file(self) -> int:
@@ -39,14 +39,19 @@ class Pipeline:
         """The same on frames that are there already."""
         return self._decide(self._frames)
 
+    def at_once(self) -> int:
+        """How many frames the CNN sees at once."""
+        return int(self._detector.model.at_once)
+
     def decode(self) -> int:
         """Read and resize the film."""
         return len(read_video(self._film, self._detector.manifest.input.width))
 
     def _decide(self, frames: Any) -> int:
+        from whycam.detect.recording import decided
+
         # The film begins anew, which takes the detector's clock back: its window starts anew, too.
-        lines = [made.json() for frame in frames if (made := self._detector.push(frame.image, frame.time)) is not None]
-        return len(lines)
+        return len([made.json() for _, made in decided(self._detector, frames) if made is not None])
 
 
 class Bare:
@@ -58,10 +63,10 @@ class Bare:
         self._frames = read_video(film, side)
         self._session = onnxruntime.InferenceSession(bundle / file, providers=["CPUExecutionProvider"])
 
-    def run(self) -> int:
-        """One frame after the other, all outputs."""
-        for frame in self._frames:
-            self._session.run(None, {"frames": frame[None]})
+    def run(self, at_once: int = 1) -> int:
+        """The frames one after the other, or `at_once`; all outputs."""
+        for start in range(0, len(self._frames), at_once):
+            self._session.run(None, {"frames": self._frames[start : start + at_once]})
         return len(self._frames)
 
 
@@ -69,21 +74,22 @@ def measure(network: Network, frames: int, rounds: int, tell: Callable[[str], No
     """Time passes over a film of `frames` frames, `rounds` of each, in turn."""
     film = write_video(network.folder / "moving.mp4", frames, moving=True)
     with Workers() as workers:
-        ways: dict[str, tuple[str, str]] = {}
+        ways: dict[str, tuple[Any, ...]] = {}
         for precision, file in PRECISIONS.items():
             tell(f"start {precision}")
             workers.start(f"whycam {precision}", Pipeline, network.bundle, precision, film)
             workers.start(f"bare {precision}", Bare, network.bundle, file, film, network.shape.side)
             ways[f"pipeline {precision}"] = (f"whycam {precision}", "from_file")
             ways[f"bare {precision}"] = (f"bare {precision}", "run")
+            ways[f"batches {precision}"] = (f"bare {precision}", "run", workers[f"whycam {precision}"].ask("at_once"))
             ways[f"memory {precision}"] = (f"whycam {precision}", "from_memory")
         ways["decode"] = ("whycam fp32", "decode")
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for index in range(rounds + 1):
             tell(f"pass {index} of {rounds}")
-            for name, (worker, method) in ways.items():
+            for name, (worker, method, *given) in ways.items():
                 time.sleep(PAUSE)
-                took, count = workers[worker].timed(method)
+                took, count = workers[worker].timed(method, *given)
                 assert count == frames, f"{name}: {count} of {frames} frames"
                 if index:
                     seconds[name].append(took / frames)
@@ -94,6 +100,8 @@ def measure(network: Network, frames: int, rounds: int, tell: Callable[[str], No
         "rounds": rounds,
         "seconds_per_frame": figures,
         "decisions_per_second": {name: 1 / value for name, value in median.items() if name != "decode"},
-        "share_of_bare": {one: median[f"bare {one}"] / median[f"pipeline {one}"] for one in PRECISIONS},
+        "share_of_bare": {
+            one: min(median[f"bare {one}"], median[f"batches {one}"]) / median[f"pipeline {one}"] for one in PRECISIONS
+        },
         "share_of_memory": {one: median[f"memory {one}"] / median[f"pipeline {one}"] for one in PRECISIONS},
     }

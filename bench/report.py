@@ -106,18 +106,18 @@ def _pipeline(results: Results) -> list[str]:
     rows = [
         (
             precision,
-            *(f"{rate[f'{way} {precision}']:.1f}" for way in ("pipeline", "memory", "bare")),
+            *(f"{rate[f'{way} {precision}']:.1f}" for way in ("pipeline", "memory", "bare", "batches")),
             f"{found['share_of_bare'][precision] * 100:.1f} %",
         )
         for precision in ("fp32", "int8")
     ]
-    head = ("precision", "from the file, per second", "from memory", "bare session", "file / bare")
+    head = ("precision", "from the file, per second", "from memory", "bare session", "in batches", "file / bare")
     return [_table(head, rows), f"Decoding and resizing alone: {_milliseconds(seconds['decode'])} per frame."]
 
 
 def _stages(results: Results) -> list[str]:
     found = results["stages"]["seconds"]
-    rows = [(title, *(_milliseconds(found[one][name]) for one in found)) for name, title in STAGES.items()]
+    rows = [(title, *(_milliseconds(found[one].get(name)) for one in found)) for name, title in STAGES.items()]
     return [_table(("stage", *found), rows)]
 
 
@@ -127,13 +127,19 @@ def _heads(results: Results) -> list[str]:
         (
             titles[pooling],
             _milliseconds(each["step"]),
+            _milliseconds(each["step_int8"]),
             _milliseconds(each["head"]),
             f"{each['times_faster']:.1f}",
             f"{each['largest_difference']:.1e}",
         )
         for pooling, each in results["heads"].items()
     ]
-    return [_table(("features", "sliding window", "window run again", "times faster", "scores differ by"), rows)]
+    return [
+        _table(
+            ("features", "sliding window", "the same, INT8", "window run again", "times faster", "scores differ by"),
+            rows,
+        )
+    ]
 
 
 def _growth(results: Results) -> list[str]:

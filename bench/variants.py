@@ -25,9 +25,10 @@ def variant(network: Network, name: str, pooling: Pooling = "flatten", **changes
     """The bundle `name` beside the network's, its shape changed by `frames`, `side` or `units`."""
     import onnx
 
-    from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
+    from whycam.bundle import Bundle, Manifest, file_entry, revise, write_manifest
     from whycam.bundle.manifest import FrameSize, Step, Window
     from whycam.detect.sampling import longest_gap
+    from whycam_calibration.precision.step import quantize_step
 
     shape = replace(network.shape, **changes)  # type: ignore[arg-type]
     base = Bundle.open(network.bundle)
@@ -62,10 +63,14 @@ def variant(network: Network, name: str, pooling: Pooling = "flatten", **changes
                 ],
                 "step": Step(available=True, states=tuple(states), reason=None),
                 "precisions": EXTRACTORS,
+                "steps": {},
                 "files": {each.name: file_entry(each) for each in sorted(path.iterdir())},
             }
         ),
     )
+    bundle = Bundle.open(path)
+    steps = {"int8-cpu": "step.int8-cpu.onnx"}
+    revise(bundle, dict.fromkeys(steps.values(), quantize_step(bundle)), steps=steps)
     return path
 
 
