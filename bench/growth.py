@@ -19,11 +19,12 @@ from bench.variants import variant
 from bench.workers import Worker, in_process, interleaved, spread
 
 AXES = {
-    "frames": "window length T, frames",
-    "units": "GRU units",
-    "side": "side of the picture, pixels",
-    "cameras": "cameras on one model",
+    "frames": ("window length T, frames", "frame"),
+    "units": ("GRU units", "unit"),
+    "side": ("side of the picture, pixels", "pixel"),
+    "cameras": ("cameras on one model", "camera"),
 }
+"""Their titles, and what a slope is per."""
 FULL = {
     "frames": (5, 10, 20, 40, 80),
     "units": (128, 256, 512, 1024, 2048),
@@ -120,17 +121,22 @@ def measure(network: Network, rounds: int, tell: Callable[[str], None], *, quick
         for key, taken in seconds.items():
             name, _, value = key.rpartition(" ")
             curves.setdefault(name, {})[int(value)] = taken
-        found[axis] = {"title": AXES[axis], "curves": {name: _curve(curve) for name, curve in curves.items()}}
+        found[axis] = {**_axis(axis), "curves": {name: _curve(curve) for name, curve in curves.items()}}
     curves = {}
     for name, precision in (("whycam", "fp32"), ("whycam-int8", "int8")):
         tell(f"cameras: {precision}")
         with Worker("cameras", Cameras, network.bundle, precision, values["cameras"]) as worker:
             curves[name] = worker.ask("run", max(3, rounds // 2))
     found["cameras"] = {
-        "title": AXES["cameras"],
+        **_axis("cameras"),
         "curves": {name: _curve(curve) for name, curve in curves.items()},
     }
     return {"rounds": rounds, "axes": found}
+
+
+def _axis(name: str) -> dict[str, str]:
+    title, unit = AXES[name]
+    return {"title": title, "unit": unit}
 
 
 def _bundles(network: Network, values: dict[str, tuple[int, ...]]) -> dict[str, dict[int, Path]]:

@@ -138,6 +138,7 @@ def _growth(results: Results) -> Figure:
     axes_of = results["growth"]["axes"]
     figure = _figure(9.6, 7.2)
     for axes, each in zip(figure.subplots(2, 2).flat, axes_of.values(), strict=True):
+        drawn: list[float] = []
         for name, (title, colour, marker) in CURVES.items():
             curve = each["curves"].get(name)
             if curve is None:
@@ -145,7 +146,9 @@ def _growth(results: Results) -> Figure:
             median, least, most = (
                 [1000 * point[key] for point in curve["seconds"]] for key in ("median", "least", "most")
             )
-            label = f"{title}: ~ x^{curve['exponent']:.2f}, {_slope(1000 * curve['seconds_per_unit'])} ms each"
+            drawn += median
+            slope = _slope(1000 * curve["seconds_per_unit"])
+            label = f"{title}: ~ x^{curve['exponent']:.2f}, {slope} ms per {each['unit']}"
             axes.fill_between(curve["values"], least, most, color=colour, alpha=0.13, linewidth=0)
             axes.plot(curve["values"], median, color=colour, marker=marker, markersize=5, linewidth=1.6, label=label)
             for value, point in ((curve["values"][0], median[0]), (curve["values"][-1], median[-1])):
@@ -161,10 +164,9 @@ def _growth(results: Results) -> Figure:
                 )
         axes.set_xscale("log")
         axes.set_yscale("log")
-        low, high = axes.get_ylim()
         # A decade at least, so that what does not grow looks so; room above for the legend.
-        centre = (low * high) ** 0.5
-        axes.set_ylim(min(low, centre / 4), max(high, centre * 4) * 2.6)
+        centre = (min(drawn) * max(drawn)) ** 0.5
+        axes.set_ylim(min(min(drawn) / 2, centre / 4), max(max(drawn) * 2, centre * 4) * 2)
         axes.xaxis.set_major_locator(FixedLocator(next(iter(each["curves"].values()))["values"]))
         axes.xaxis.set_minor_locator(NullLocator())
         _milliseconds(axes.xaxis)
