@@ -15,7 +15,7 @@ Results = Mapping[str, Any]
 INK, QUIET, GRID = "#1b1f24", "#8a929c", "#e4e7eb"
 BLUE, LIGHT, ORANGE, GREEN, PINK, YELLOW = "#0072b2", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442"
 CURVES = {
-    "window": ("ONNX Runtime, the whole window, fp32", QUIET, "s"),
+    "window": ("ONNX Runtime, whole window", QUIET, "s"),
     "whycam": ("whycam, fp32", BLUE, "o"),
     "whycam-int8": ("whycam, INT8", GREEN, "D"),
 }
