@@ -141,8 +141,8 @@ class Explain(Table):
     )
     idle_seconds: Seconds = Field(
         default=300.0,
-        description="without an explanation for so long, its graphs leave the memory; the next opens them again, which "
-        "takes part of a second; 0: never",
+        description="until an explanation is asked for, and when none was for so long, its graphs are not in memory: "
+        "opening them takes part of a second; 0: they always are",
     )
 
     @field_validator("method")

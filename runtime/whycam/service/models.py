@@ -18,7 +18,7 @@ class Models:
     """Loads each model once."""
 
     def __init__(self, explain: Explain, threads: int | None, beat: Callable[[], None]) -> None:
-        """None loaded yet; each runs in `threads` threads (None: as many as there are cores), ready to `explain`.
+        """None loaded yet; each runs in `threads` threads (None: as many as there are cores), proven able to `explain`.
 
         `beat` is called every second or so while one loads, and ends the wait where it raises.
         """
@@ -57,6 +57,9 @@ def _load(camera: CameraConfig, explain: Explain, threads: int | None, loaded: F
     try:
         model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers, threads)
         model.open_explainer(explain.method, explain.time)
+        if explain.idle_seconds > 0:
+            # That they open is known now; an alert may be weeks away.
+            model.rest(0)
     except BaseException as error:
         loaded.set_exception(error)
     else:

@@ -1,0 +1,63 @@
+"""The models of a service: loaded once, proven able to explain, and small until they have to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_bundle import SIZE, T
+
+from whycam.config.models import Camera, Explain
+from whycam.detect import Model
+from whycam.errors import BundleError
+from whycam.service.models import Models
+
+
+def camera(bundle: Path, name: str = "gate") -> Camera:
+    return Camera(name=name, source="film.mp4", bundle=bundle)
+
+
+def explain(model: Model) -> None:
+    window = model.snapshot(np.zeros((T, SIZE, SIZE, 3), np.uint8))
+    model.explain(window, label="fight")
+
+
+def take_graphs(bundle: Path) -> None:
+    for graph in bundle.glob("*.onnx"):
+        graph.unlink()
+
+
+def test_cameras_with_the_same_bundle_share_a_model(bundle: Path) -> None:
+    models = Models(Explain(), None, lambda: None)
+    assert models.of(camera(bundle)) is models.of(camera(bundle, "yard"))
+
+
+def test_a_model_that_cannot_explain_is_known_at_the_start(bundle: Path) -> None:
+    (bundle / "head_vjp.onnx").write_bytes(b"no graph")
+    with pytest.raises(BundleError, match="head_vjp"):
+        Models(Explain(), None, lambda: None).of(camera(bundle))
+
+
+def test_what_only_explanations_need_is_not_kept_until_one_is_asked_for(bundle: Path) -> None:
+    model = Models(Explain(), None, lambda: None).of(camera(bundle))
+    take_graphs(bundle)
+    with pytest.raises(BundleError, match="missing from the bundle"):
+        explain(model)
+
+
+def test_it_is_kept_where_that_is_wished(bundle: Path) -> None:
+    models = Models(Explain(idle_seconds=0), None, lambda: None)
+    model = models.of(camera(bundle))
+    take_graphs(bundle)
+    models.rest()
+    explain(model)
+
+
+def test_it_is_kept_while_explanations_are_asked_for(bundle: Path) -> None:
+    models = Models(Explain(idle_seconds=60), None, lambda: None)
+    model = models.of(camera(bundle))
+    explain(model)
+    take_graphs(bundle)
+    models.rest()
+    explain(model)
