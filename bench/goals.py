@@ -62,11 +62,26 @@ def _growth(results: Results, axis: str, curve: str) -> float:
     return float(seconds[-1] / seconds[0] - 1)
 
 
+def _stage(results: Results, name: str) -> float:
+    """Median seconds of a stage in INT8."""
+    return float(results["stages"]["seconds"]["int8"][name]["median"])
+
+
+def _grad_cam(results: Results, name: str, way: str) -> float:
+    """Median seconds of a window's Grad-CAM."""
+    return float(results["explanations"]["explanations"][name]["seconds"][way]["median"])
+
+
 def _most_over_one_camera(results: Results, curve: str) -> float:
     seconds = [point["median"] for point in results["growth"]["axes"]["cameras"]["curves"][curve]["seconds"]]
     return float(max(seconds) / seconds[0] - 1)
 
 
+GRAD_CAMS = (
+    ("grad-cam-paper", "whycam", "the paper's layer"),
+    ("grad-cam", "whycam-int8", "the default layer"),
+)
+"""What its graphs cost does not depend on the extractor's precision."""
 GOALS = (
     *(
         at_least(
@@ -98,8 +113,17 @@ GOALS = (
         )
         for pooling, title in (("flatten", "flattened features"), ("average", "averaged features"))
     ),
+    at_least(
+        "the same with its step in INT8, flattened features",
+        5,
+        "x",
+        "heads.flatten.step_int8 heads.flatten.head",
+        lambda results: (
+            results["heads"]["flatten"]["head"]["median"] / results["heads"]["flatten"]["step_int8"]["median"]
+        ),
+    ),
     at_most(
-        "largest difference of its scores from the window's",
+        "largest difference of the fp32 step's scores from the window's",
         1e-5,
         "",
         "heads.flatten.largest_difference heads.average.largest_difference",
@@ -115,19 +139,32 @@ GOALS = (
         )
         for curve, title in (("whycam", "fp32"), ("whycam-int8", "INT8"))
     ),
-    at_most(
-        "Grad-CAM of the window, from the ring, in frames of the CNN in INT8",
-        3,
-        "frames",
-        "stages.grad_cam_in_frames_of_the_cnn.int8",
-        lambda results: results["stages"]["grad_cam_in_frames_of_the_cnn"]["int8"],
+    *(
+        at_most(
+            f"Grad-CAM of the window, from the ring, in frames of the CNN in INT8, {title}",
+            3,
+            "frames",
+            f"explanations.explanations.{name}.seconds.{way} stages.seconds.int8.features",
+            lambda results, name=name, way=way: _grad_cam(results, name, way) / _stage(results, "features"),
+        )
+        for name, way, title in GRAD_CAMS
+    ),
+    *(
+        at_least(
+            f"decisions per second, each with the window's Grad-CAM, INT8, {title}",
+            10,
+            "per second",
+            f"explanations.explanations.{name}.seconds.{way} stages.seconds.int8.decision",
+            lambda results, name=name, way=way: 1 / (_grad_cam(results, name, way) + _stage(results, "decision")),
+        )
+        for name, way, title in GRAD_CAMS
     ),
     at_least(
-        "explained decisions per second, INT8",
+        "decisions per second, each with the default explanation of its newest frame, INT8",
         10,
         "per second",
-        "stages.explained_decisions_per_second.int8",
-        lambda results: results["stages"]["explained_decisions_per_second"]["int8"],
+        "stages.seconds.int8.explanation_newest stages.seconds.int8.decision",
+        lambda results: 1 / (_stage(results, "explanation_newest") + _stage(results, "decision")),
     ),
     *(
         at_least(

@@ -63,11 +63,4 @@ def measure(network: Network, rounds: int, tell: Callable[[str], None]) -> dict[
         "rounds": rounds,
         "titles": STAGES,
         "seconds": found,
-        "grad_cam_in_frames_of_the_cnn": {
-            precision: each["grad_cam"]["median"] / each["features"]["median"] for precision, each in found.items()
-        },
-        "explained_decisions_per_second": {
-            precision: 1 / (each["decision"]["median"] + each["grad_cam"]["median"])
-            for precision, each in found.items()
-        },
     }
