@@ -62,7 +62,7 @@ def parts(quick: bool) -> dict[str, Callable[[Network, dict[str, Any], Tell], An
         "heads": lambda network, _, tell: heads.measure(network, many(40), tell),
         "growth": lambda network, _, tell: growth.measure(network, many(15, 3), tell, quick=quick),
         "limits": lambda network, _, tell: limits.measure(network, many(10), tell),
-        "motion": lambda network, _, tell: motion.measure(network, many(60, 20), many(3), many(5, 1), tell),
+        "motion": lambda network, _, tell: motion.measure(network, many(3), many(5, 1), tell),
         "service": lambda network, _, tell: service.measure(network, (1, 2) if quick else (1, 16), many(16, 5), tell),
         "start": lambda network, results, tell: start.measure(network, many(3, 1), left_out(results), tell),
         "sizes": lambda network, _, tell: sizes.measure(network.folder / "sizes", tell),

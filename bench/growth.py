@@ -64,10 +64,11 @@ class Bundles:
 
 
 class Cameras:
-    """Detectors that share a model, a camera each, served in turn."""
+    """Detectors that share a model, a camera each, served as the service does those that are due at once."""
 
     def __init__(self, bundle: Path, precision: str, counts: Sequence[int]) -> None:
         import whycam
+        from whycam.bench.cameras import decide_together
         from whycam.detect import Detector
 
         model = whycam.load(bundle, precision, providers=["cpu"]).model
@@ -76,8 +77,9 @@ class Cameras:
         self._detectors = [Detector(model) for _ in range(max(counts))]
         self._images = itertools.cycle(images)
         for image in images:
-            advance(self._detectors, [image] * len(self._detectors))
+            decide_together(self._detectors, [image] * len(self._detectors))
         self._counts = counts
+        self._decide = decide_together
 
     def run(self, rounds: int) -> dict[int, list[float]]:
         """Seconds of a decision of each camera, for each count of cameras, in turn."""
@@ -86,25 +88,10 @@ class Cameras:
             for count in self._counts:
                 frames = [next(self._images) for _ in range(count)]
                 start = time.perf_counter()
-                advance(self._detectors[:count], frames)
+                self._decide(self._detectors[:count], frames)
                 if index:
                     seconds[count].append((time.perf_counter() - start) / count)
         return seconds
-
-
-def advance(detectors: Sequence[Any], frames: Sequence[Any]) -> None:
-    """A new frame for each camera, as the service serves those that are due at once: the CNN sees several together."""
-    model = detectors[0].model
-    taken = [(detector, detector.take(frame)) for detector, frame in zip(detectors, frames, strict=True)]
-    for start in range(0, len(taken), model.at_once):
-        batch = taken[start : start + model.at_once]
-        if len(batch) == 1:
-            ((detector, due),) = batch
-            detector.decide(due)
-            continue
-        samples = model.samples([due.image for _, due in batch], [due.time for _, due in batch])
-        for (detector, due), sample in zip(batch, samples, strict=True):
-            detector.decide(due, sample)
 
 
 def measure(network: Network, rounds: int, tell: Callable[[str], None], *, quick: bool) -> dict[str, Any]:

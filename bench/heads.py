@@ -37,9 +37,10 @@ class Heads:
                     found.append(scorer.decide(ring)[1])
                     wanted.append(model.logits(features[None, index + 1 - length : index + 1])[1][0])
             self.differences[name] = float(np.abs(np.array(found) - np.array(wanted)).max())
-            self._acts[f"{name} step"] = lambda scorer=scorer, each=each: scorer.advance(each)
+            # A new array each time: the very same one tells that nothing moves, and that the step need not run.
+            self._acts[f"{name} step"] = lambda scorer=scorer, each=each: scorer.advance(each.copy())
             quick = Model(Bundle.open(path), "int8", providers=["cpu"]).scorer()
-            self._acts[f"{name} step_int8"] = lambda quick=quick, each=each: quick.advance(each)
+            self._acts[f"{name} step_int8"] = lambda quick=quick, each=each: quick.advance(each.copy())
             self._acts[f"{name} head"] = lambda model=model, window=features[None, -length:]: model.logits(window)
 
     def run(self, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:

@@ -56,8 +56,11 @@ class Limits:
         for precision in ("fp32", "int8"):
             model = whycam.load(network.bundle, precision, providers=["cpu"]).model
             self._add(f"whycam {precision}", work, lambda model=model: model.extract(image))
-        scorer, feature = model.scorer(), np.ones(network.features, np.float32)
-        self._add("whycam step", float((network.bundle / "step.onnx").stat().st_size), lambda: scorer.advance(feature))
+        scorer = whycam.load(network.bundle, providers=["cpu"]).model.scorer()
+        feature = np.ones(network.features, np.float32)
+        weights_bytes = (network.bundle / "step.onnx").stat().st_size
+        # A new array each time: the very same one tells that nothing moves, and that the step need not run.
+        self._add("whycam step", float(weights_bytes), lambda: scorer.advance(feature.copy()))
         self._memory = np.ones(MEMORY_BYTES // 4, np.float32)
         self._pool = ThreadPoolExecutor(os.cpu_count())
         self._add("memory", float(MEMORY_BYTES), self._read)
