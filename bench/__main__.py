@@ -41,6 +41,7 @@ from bench.report import goals_table, write_report
 from bench.workers import LOG, in_process
 
 HERE = Path(__file__).resolve().parent
+UNFINISHED = LOG.with_name("unfinished.json")
 Tell = Callable[[str], None]
 
 
@@ -125,6 +126,8 @@ def run(names: list[str], *, quick: bool, seed: int) -> dict[str, Any]:
             progress.update(task, advance=1, part=name, description="")
             before = time.monotonic()
             results[name] = part(network, results, lambda text: progress.update(task, description=text))
+            # What a run that is cut off has measured is not lost.
+            UNFINISHED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             if not screen.is_terminal:
                 screen.print(f"{name}: {time.monotonic() - before:.0f} s")
         progress.update(task, advance=1, description="")

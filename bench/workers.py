@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import time
@@ -18,6 +20,7 @@ PAUSE = 0.05
 """Seconds between two ways: the threads of the last one may spin for a while before they sleep."""
 LOG = Path("build/bench/workers.log")
 """What the libraries of the workers have to say."""
+_PR_SET_PDEATHSIG = 1
 
 
 class WorkerFailed(RuntimeError):  # noqa: N818 - what happened, not what it is
@@ -147,6 +150,7 @@ class _Kept:
 
 
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    _die_with_parent()
     with LOG.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -169,6 +173,12 @@ def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...
             pipe.send((False, _line(error)))
         else:
             pipe.send((True, (seconds, found)))
+
+
+def _die_with_parent() -> None:
+    """Linux: be killed when the process that asks is, for it may be in the middle of long work."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _line(error: BaseException) -> str:
