@@ -10,8 +10,9 @@ Arithmetic is counted from the graph: two operations for each product that is ad
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MATRICES = (1024, 2048)
 PICTURES = ((128, 56), (256, 28), (512, 14))
 """Channels, and height and width, of convolutions of 3 x 3, as in VGG19."""
+IN_A_ROW = 4
+"""Convolutions that follow one another: ONNX Runtime brings pictures into a form of its own before the first."""
 MEMORY_BYTES = 2**28
 
 
@@ -46,7 +49,7 @@ class Limits:
             weights = random.integers(-64, 64, (size, size), dtype=np.int8)
             self._add(f"int8 MatMulInteger {size}", 2 * size**3, _runner(_matmul_integer(weights), bytes_))
         for channels, side in PICTURES:
-            work = 2.0 * channels * channels * 9 * side * side
+            work = 2.0 * channels * channels * 9 * side * side * IN_A_ROW
             picture = random.standard_normal((1, channels, side, side)).astype(np.float32)
             self._add(f"fp32 Conv {channels}", work, _runner(_conv(channels), picture))
             quantized = random.integers(0, 256, picture.shape, dtype=np.uint8)
@@ -148,7 +151,7 @@ def _runner(model: onnx.ModelProto, value: Any) -> Callable[[], Any]:
 def _matmul(right: Any) -> onnx.ModelProto:
     from onnx import TensorProto, helper
 
-    return _graph(helper.make_node("MatMul", ["x", "w"], ["y"]), TensorProto.FLOAT, TensorProto.FLOAT, {"w": right})
+    return _graph([helper.make_node("MatMul", ["x", "w"], ["y"])], TensorProto.FLOAT, TensorProto.FLOAT, {"w": right})
 
 
 def _matmul_integer(right: Any) -> onnx.ModelProto:
@@ -156,15 +159,16 @@ def _matmul_integer(right: Any) -> onnx.ModelProto:
 
     constants = {"w": right, "zero": np.array(128, np.uint8), "zero_w": np.array(0, np.int8)}
     node = helper.make_node("MatMulInteger", ["x", "w", "zero", "zero_w"], ["y"])
-    return _graph(node, TensorProto.UINT8, TensorProto.INT32, constants)
+    return _graph([node], TensorProto.UINT8, TensorProto.INT32, constants)
 
 
 def _conv(channels: int) -> onnx.ModelProto:
     from onnx import TensorProto, helper
 
-    weights = np.random.default_rng(0).standard_normal((channels, channels, 3, 3)).astype(np.float32)
-    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
-    return _graph(node, TensorProto.FLOAT, TensorProto.FLOAT, {"w": weights})
+    # Small, so that what comes out of many in a row stays a number.
+    weights = np.random.default_rng(0).normal(0, (9 * channels) ** -0.5, (channels, channels, 3, 3)).astype(np.float32)
+    nodes = [helper.make_node("Conv", [before, "w"], [after], pads=[1, 1, 1, 1]) for before, after in _pairs()]
+    return _graph(nodes, TensorProto.FLOAT, TensorProto.FLOAT, {"w": weights})
 
 
 def _conv_integer(channels: int) -> onnx.ModelProto:
@@ -181,15 +185,20 @@ def _conv_integer(channels: int) -> onnx.ModelProto:
         "sy": np.array(1.0, np.float32),
         "zy": np.array(128, np.uint8),
     }
-    node = helper.make_node("QLinearConv", ["x", "s", "z", "w", "sw", "zw", "sy", "zy"], ["y"], pads=[1, 1, 1, 1])
-    return _graph(node, TensorProto.UINT8, TensorProto.UINT8, constants)
+    rest = ["s", "z", "w", "sw", "zw", "sy", "zy"]
+    nodes = [helper.make_node("QLinearConv", [before, *rest], [after], pads=[1, 1, 1, 1]) for before, after in _pairs()]
+    return _graph(nodes, TensorProto.UINT8, TensorProto.UINT8, constants)
 
 
-def _graph(node: onnx.NodeProto, takes: int, gives: int, constants: dict[str, Any]) -> onnx.ModelProto:
+def _pairs() -> Iterable[tuple[str, str]]:
+    return pairwise(["x", *(f"x{index}" for index in range(1, IN_A_ROW)), "y"])
+
+
+def _graph(nodes: list[onnx.NodeProto], takes: int, gives: int, constants: dict[str, Any]) -> onnx.ModelProto:
     from onnx import helper, numpy_helper
 
     graph = helper.make_graph(
-        [node],
+        nodes,
         "limit",
         [helper.make_tensor_value_info("x", takes, None)],
         [helper.make_tensor_value_info("y", gives, None)],

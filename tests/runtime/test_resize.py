@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -24,6 +25,19 @@ def test_shrinking_averages_areas() -> None:
     image[::2, ::2] = 200
 
     assert (resize(image, 2, 2) == 50).all()
+
+
+@pytest.mark.parametrize("shape", [(1080, 1920), (2160, 3840), (1200, 1600), (1080, 1918)])
+def test_a_large_image_shrinks_to_what_one_average_over_areas_gives(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(4)
+    coarse = random.integers(0, 256, (shape[0] // 40, shape[1] // 40, 3), dtype=np.uint8)
+    noise = random.integers(-8, 9, (*shape, 3))
+    image = np.clip(cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) + noise, 0, 255).astype(np.uint8)
+
+    difference = resize(image, 112, 112).astype(int) - cv2.resize(image, (112, 112), interpolation=cv2.INTER_AREA)
+
+    assert np.abs(difference).max() <= 4
+    assert np.abs(difference).mean() < 0.5
 
 
 def test_a_view_of_an_array_is_as_good_as_a_copy() -> None:

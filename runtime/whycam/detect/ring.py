@@ -41,9 +41,16 @@ class Usual:
         """The mean with one more sample in it."""
         count = min(self.samples + 1, SPAN)
         share = np.float32(1 / count)
-        features = self.features + share * (sample.features - self.features)
-        maps = tuple(old + share * (new - old) for old, new in zip(self.maps, sample.maps, strict=True))
-        return Usual(features, maps, count)
+        maps = tuple(_towards(old, new, share) for old, new in zip(self.maps, sample.maps, strict=True))
+        return Usual(_towards(self.features, sample.features, share), maps, count)
+
+
+def _towards(old: NDArray[np.float32], new: NDArray[np.float32], share: np.float32) -> NDArray[np.float32]:
+    # In one new array: maps are large, and this is done for every frame.
+    moved = new - old
+    moved *= share
+    moved += old
+    return moved
 
 
 @dataclass(frozen=True, eq=False)
