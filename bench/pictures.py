@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Results = Mapping[str, Any]
 
 INK, QUIET, GRID = "#1b1f24", "#8a929c", "#e4e7eb"
-BLUE, LIGHT, ORANGE, GREEN, PINK, YELLOW = "#0072b2", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442"
+BLUE, LIGHT, ORANGE, GREEN, YELLOW = "#0072b2", "#56b4e9", "#e69f00", "#009e73", "#f0e442"
 CURVES = {
     "window": ("ONNX Runtime, whole window", QUIET, "s"),
     "whycam": ("whycam, fp32", BLUE, "o"),
@@ -153,7 +153,7 @@ def _growth(results: Results) -> Figure:
             axes.plot(curve["values"], median, color=colour, marker=marker, markersize=5, linewidth=1.6, label=label)
             for value, point in ((curve["values"][0], median[0]), (curve["values"][-1], median[-1])):
                 axes.annotate(
-                    f"{point:.3g}",
+                    f"{point:.0f}" if point >= 100 else f"{point:.3g}",
                     (value, point),
                     # The lowest curve's figures lie below it, so that curves may come close.
                     xytext=(0, -13 if name == "whycam-int8" else 6),
@@ -196,7 +196,6 @@ def _stages(results: Results) -> Figure:
         ("features", "CNN", BLUE),
         ("step", "head", GREEN),
         ("rest", "the rest of the detector", QUIET),
-        ("grad_cam", "Grad-CAM of the window, where asked for", PINK),
     )
     for place, (_, each) in enumerate(seconds.items()):
         median = {name: 1000 * figure["median"] for name, figure in each.items()}
@@ -226,7 +225,7 @@ def _stages(results: Results) -> Figure:
 
 
 def _parts(each: Mapping[str, Any]) -> tuple[float, ...]:
-    return tuple(each[name]["median"] for name in ("decode", "decision", "grad_cam"))
+    return tuple(each[name]["median"] for name in ("decode", "decision"))
 
 
 PICTURES: dict[str, Callable[[Results], Figure]] = {
