@@ -32,7 +32,7 @@ from whycam.detect import Detector, Model
 from whycam.errors import InputError, WhycamError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "bench.md"
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "bench.md"
 QUICK = ("--rounds", "1", "--fps", "200")
 STAGES = ("features", "features_in_batch", "step", "decision", "from_file", "bare", "bare_in_batch")
 EXPLANATIONS = ("explanation", "explanation_newest", "grad_cam")
