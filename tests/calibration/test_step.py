@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from tests.calibration.conv_bundle import textures
 from tests.runtime.tiny_bundle import T
 from whycam.bundle import Bundle, revise
-from whycam.detect import load
+from whycam.detect import Detector, load
 from whycam.detect.sessions import step_file
 from whycam_calibration.precision.options import Options
 from whycam_calibration.precision.progress import silent
@@ -95,6 +95,22 @@ def with_outlier(bundle: Path) -> None:
     graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 0, 1]), "a column"))
     graph.node.insert(index, helper.make_node("Pad", [sums, "a column"], ["widened"]))
     revise(Bundle.open(bundle), {"step.onnx": model.SerializeToString()})
+
+
+def test_no_cameras_decision_depends_on_what_another_shows(calibrate: Calibrate, conv: Path) -> None:
+    calibrate()
+    model = load(conv, "int8", ["cpu"]).model
+    frames = textures(5, 2 * T)
+    alone = Detector(model)
+    expected = [alone.push(frame // 4).scores for frame in frames]
+    quiet, loud = Detector(model), Detector(model)
+
+    for frame, wanted in zip(frames, expected, strict=True):
+        due, other = quiet.take(frame // 4), loud.take(frame)
+        samples = model.samples([due.image, other.image], [due.time, other.time])
+        Detector.step_together([quiet, loud], samples)
+        assert quiet.decide(due, samples[0]).scores == pytest.approx(wanted, abs=1e-6, nan_ok=True)
+        loud.decide(other, samples[1])
 
 
 def test_a_window_slides_by_steps_as_the_head_sees_it_whole(conv: Path) -> None:

@@ -83,7 +83,7 @@ def _speed(ground: Ground, found: Sequence[Candidate], speeds: Mapping[str, Spee
     )
     text = f"One frame on the CPU of this machine, in turn, medians of {ROUNDS} rounds."
     if found[-1].step is not None:
-        text += " The sliding window's step is in INT8 too; all figures are with it."
+        text += " The sliding window's step is in INT8 too; scores and labels are with it."
     if found[-1].precision != CPU.precision and found[0].precision == "int8":
         text += " A form of its own for the CPU was not faster here, or not near enough to fp32."
     return Section("Speed", text, (Table(("precision", "ms", "times fp32's speed", "MB"), rows),))

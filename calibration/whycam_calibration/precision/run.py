@@ -52,9 +52,11 @@ def _forms(ground: Ground, options: Options, measure: Measure, warnings: list[st
     found = [find_int8(ground, PORTABLE, options)]
     if speeds[CPU.precision].ratio >= FASTER:
         try:
-            found.append(with_step(ground, find_int8(ground, CPU, options), options, measure, warnings))
+            found.append(find_int8(ground, CPU, options))
         except CalibrationError as error:
             warnings.append(f"without a form of its own for the CPU: {error}")
+        else:
+            found[-1] = with_step(ground, found[-1], options, measure, warnings)
     return found
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from whycam.bundle import Bundle, Manifest
 from whycam.detect.temperature import tempered
 from whycam.errors import BundleError
+from whycam_calibration.errors import CalibrationError
 from whycam_calibration.precision.extractor import CPU_ONLY, open_session
 from whycam_calibration.precision.int8 import only_errors
 
@@ -22,7 +23,8 @@ STEP = "step.onnx"
 def quantize_step(bundle: Bundle) -> bytes:
     """The step graph of `bundle` as ONNX, its products in INT8: weights symmetric per column, the rest as it comes.
 
-    States, and all between the products, stay in float32. Raises BundleError where the graph is missing or damaged.
+    States, and all between the products, stay in float32. Raises BundleError where the graph is missing or damaged,
+    CalibrationError where there is no room to work in.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -34,6 +36,8 @@ def quantize_step(bundle: Bundle) -> bytes:
             quantize_dynamic(
                 model, quantized, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
             )
+        except OSError as error:
+            raise CalibrationError(f"{folder}: cannot be written ({error.strerror or error}); make room") from error
         except Exception as error:  # neither ONNX nor ONNX Runtime has a common base for what a damaged file raises
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"{path}: cannot be read as ONNX ({reason}); export the model again") from error

@@ -142,7 +142,7 @@ class Explain(Table):
     idle_seconds: Seconds = Field(
         default=300.0,
         description="until an explanation is asked for, and when none was for so long, its graphs are not in memory: "
-        "opening them takes part of a second; 0: they always are",
+        "opening them takes a second or so; 0: they always are",
     )
 
     @field_validator("method")

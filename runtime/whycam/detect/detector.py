@@ -126,8 +126,7 @@ class Detector:
 
         It changes nothing but the time that `decide` takes with these samples.
         """
-        # TensorRT builds another engine, for minutes, when a batch is larger than any before.
-        if detectors and detectors[0].model.at_once > 1:
+        if detectors and detectors[0].model.steps_together:
             step_together([each._scorer for each in detectors], [sample.features for sample in samples])
 
     def is_due(self, time: float) -> bool:

@@ -28,9 +28,16 @@ class LateGraph:
             return self._graph
 
     def let_go(self, idle_seconds: float) -> bool:
-        """Close it where nobody has asked for so long; whether that was done. Who runs it still, keeps it meanwhile."""
-        with self._lock:
+        """Close it where nobody has asked for so long; whether that was done. Who runs it still, keeps it meanwhile.
+
+        Never waits: one that is being opened is asked for.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
             if self._graph is None or time.monotonic() - self._asked < idle_seconds:
                 return False
             self._graph = None
             return True
+        finally:
+            self._lock.release()

@@ -71,6 +71,9 @@ class Model:
         # Only the head may have to run for every frame.
         often = ("head",) if self._step is None else ()
         self._late = {name: LateGraph(partial(start, spec, rare=name not in often)) for name, spec in specs.items()}
+        # In INT8 the numbers of all windows of a run share one scale: each camera's would depend on the others'.
+        self.steps_together = self.at_once > 1 and step.file == "step.onnx"
+        """Whether the windows of several detectors may slide in one run, without a change of what they decide."""
         self._often = {name: self._late[name]() for name in often}
 
     @property

@@ -82,7 +82,7 @@ class StepScorer:
         """Advance the states by one frame; not where each would become what the one before it is.
 
         A state in flight depends on the frames since it started alone. Once all T of those are the same, so are the
-        states of one frame and the next, and what they give.
+        states of one frame and the next, and what they give; in INT8 but for rounding.
         """
         taken, self._taken = self._taken, None
         self._settled.enter(features)
@@ -110,12 +110,13 @@ def step_together(scorers: Sequence[Scorer], features: Sequence[NDArray[np.float
     """Take the next step of several windows over one step graph in one run; `features` [F] are what enters each.
 
     `advance` with the same array then finds it taken. The graph's weights take longer to read than to multiply, and are
-    read once for all. Other scorers are left as they are.
+    read once for all. Scorers without a step graph, or with another, are left as they are.
     """
     pairs = [(scorer, each) for scorer, each in zip(scorers, features, strict=True) if isinstance(scorer, StepScorer)]
-    if len(pairs) < 2:
+    first = pairs[0][0] if pairs else None
+    pairs = [(scorer, each) for scorer, each in pairs if first is not None and scorer._step is first._step]
+    if first is None or len(pairs) < 2:
         return
-    first, _ = pairs[0]
     states = {name: np.concatenate([scorer._states[name] for scorer, _ in pairs]) for name in first._zeros}
     outputs = first._step({"features": np.stack([each for _, each in pairs]), **states})
     for index, (scorer, each) in enumerate(pairs):

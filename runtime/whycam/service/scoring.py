@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 _TICK_SECONDS = 0.5
+_TOGETHER = ""
+"""Stands for no camera: the trouble of frames of several."""
 
 
 class Scoring:
@@ -109,7 +111,7 @@ class Scoring:
         with self._turn:
             batch = [(lane, turn) for lane, turn in batch if lane in self._lanes]
             start = time.monotonic()
-            samples = _samples(batch)
+            samples = self._samples(batch)
             share = (time.monotonic() - start) / max(1, len(batch))
             for (lane, turn), sample in zip(batch, samples, strict=True):
                 _, fine = self._guarded(lane, partial(self._decide, lane, turn, sample, share))
@@ -121,6 +123,24 @@ class Scoring:
                     lane.failed()
         return done, len(batch) - done
 
+    def _samples(self, batch: Sequence[tuple[Lane, Turn]]) -> list[Sample | None]:
+        """What the CNN makes of the frames that it needs to see, all at once; None of the others."""
+        seen = [turn.due for _, turn in batch if not turn.due.still]
+        # A lone frame is no batch; what is still needs no CNN. Both are the detector's own business.
+        if len(seen) < 2:
+            return [None] * len(batch)
+        try:
+            samples = batch[0][0].model.samples([due.image for due in seen], [due.time for due in seen])
+            lanes = [lane for lane, turn in batch if not turn.due.still]
+            lanes[0].step_together(lanes, samples)
+        except Exception as error:
+            # Each by itself then, so that the one which the CNN cannot bear fails alone.
+            self._note(_TOGETHER, error, "frames of several cameras failed together, each is tried alone", {})
+            return [None] * len(batch)
+        self._troubles.pop(_TOGETHER, None)
+        made = iter(samples)
+        return [None if turn.due.still else next(made) for _, turn in batch]
+
     def _decide(self, lane: Lane, turn: Turn, sample: Sample | None, share: float) -> None:
         start = time.monotonic()
         decision = lane.decide(turn, sample)
@@ -131,12 +151,16 @@ class Scoring:
         try:
             return act(), True
         except Exception as error:
-            # One camera's trouble is its own: the others' frames are scored on. Its log line comes once, not per frame.
-            trouble = f"{type(error).__name__}: {error}"
-            if self._troubles.get(lane.name) != trouble:
-                self._troubles[lane.name] = trouble
-                log.exception("a frame could not be scored", extra={"camera": lane.name})
+            # One camera's trouble is its own: the others' frames are scored on.
+            self._note(lane.name, error, "a frame could not be scored", {"camera": lane.name})
             return None, False
+
+    def _note(self, who: str, error: Exception, what: str, extra: dict[str, str]) -> None:
+        """Log what failed, once, not for each frame."""
+        trouble = f"{type(error).__name__}: {error}"
+        if self._troubles.get(who) != trouble:
+            self._troubles[who] = trouble
+            log.error(what, exc_info=error, extra=extra)
 
 
 def _sharing(lanes: Sequence[Lane]) -> list[list[Lane]]:
@@ -145,20 +169,3 @@ def _sharing(lanes: Sequence[Lane]) -> list[list[Lane]]:
     for lane in lanes:
         groups.setdefault(id(lane.model), []).append(lane)
     return list(groups.values())
-
-
-def _samples(batch: Sequence[tuple[Lane, Turn]]) -> list[Sample | None]:
-    """What the CNN makes of the frames that it needs to see, all at once; None of the others."""
-    seen = [turn.due for _, turn in batch if not turn.due.still]
-    # A lone frame is no batch; what is still needs no CNN. Both are the detector's own business.
-    if len(seen) < 2:
-        return [None] * len(batch)
-    try:
-        samples = batch[0][0].model.samples([due.image for due in seen], [due.time for due in seen])
-        lanes = [lane for lane, turn in batch if not turn.due.still]
-        lanes[0].step_together(lanes, samples)
-        made = iter(samples)
-    except Exception:
-        # Each by itself then, so that the one which the CNN cannot bear fails alone.
-        return [None] * len(batch)
-    return [None if turn.due.still else next(made) for _, turn in batch]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tiny_bundle import SIZE, T
 
 from whycam.config.models import Camera, Explain
 from whycam.detect import Model
+from whycam.detect.late import LateGraph
 from whycam.errors import BundleError
 from whycam.service.models import Models
 
@@ -61,3 +64,22 @@ def test_it_is_kept_while_explanations_are_asked_for(bundle: Path) -> None:
     take_graphs(bundle)
     models.rest()
     explain(model)
+
+
+def test_letting_go_waits_for_nobody_who_opens_a_graph() -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    def make() -> Any:
+        opening.set()
+        go_on.wait(30)
+        return "a graph"
+
+    late = LateGraph(make)
+    asking = threading.Thread(target=late, daemon=True)
+    asking.start()
+    assert opening.wait(30)
+    assert late.let_go(0) is False
+    go_on.set()
+    asking.join(30)
+    assert late() == "a graph"
+    assert late.let_go(0) is True
