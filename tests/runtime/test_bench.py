@@ -19,16 +19,18 @@ import tiny_bundle
 from conftest import BLUE, RED
 from tiny_bundle import SIZE, T
 
-from whycam.bench import cameras
+from whycam.bench import cameras, stages
 from whycam.bench.cameras import MARGIN, Capacity, Load, between, decide_together, measure_capacity
 from whycam.bench.clip import Clip, draw_clip
 from whycam.bench.memory import memory
 from whycam.bench.question import default_question
+from whycam.bench.stages import PASS, decided_from_file
 from whycam.bench.timing import Spread, interleaved, repeated
 from whycam.bench.variants import Variant, choose_variants, startable
 from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
 from whycam.commands.bench import bench
-from whycam.detect import Detector, Model
+from whycam.detect import Decision, Detector, Due, Model
+from whycam.detect.ring import Sample
 from whycam.errors import InputError, WhycamError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -292,6 +294,25 @@ def test_cameras_decide_together_as_each_alone(made: str, request: pytest.Fixtur
 
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("made", ["built_bundle", "headed_bundle"])
+def test_each_frame_from_the_file_is_decided_upon_with_a_full_window(
+    made: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decisions: list[Decision] = []
+
+    class Listened(Detector):
+        def decide(self, due: Due, sample: Sample | None = None) -> Decision:
+            decisions.append(super().decide(due, sample))
+            return decisions[-1]
+
+    monkeypatch.setattr(stages, "Detector", Listened)
+    work = decided_from_file(slow_clip(tmp_path), Model(Bundle.open(request.getfixturevalue(made))))
+
+    assert work() > 0
+    assert len(decisions) == T + PASS
+    assert all(decision.warm for decision in decisions[T:])
 
 
 def test_what_is_held_leaves_the_margin() -> None:

@@ -24,7 +24,7 @@ from whycam.detect.recording import decided
 from whycam.detect.resize import resize
 from whycam.sources import Frame
 
-_PASS = 24
+PASS = 24
 """Frames of the video in a timed pass."""
 
 
@@ -130,7 +130,7 @@ def _works(variant: Variant, model: Model, clip: Clip) -> dict[str, Work]:
     works = {
         "features": repeated(lambda: model.extract(one)),
         "decision": repeated(lambda: detector.push(next(frames))),
-        "from_file": _decided_from_file(clip, model),
+        "from_file": decided_from_file(clip, model),
         "bare": repeated(lambda: bare(one)),
     }
     if len(batch) > 1:
@@ -176,18 +176,24 @@ def _bare_session(file: str, model: Model) -> Callable[[NDArray[np.uint8]], obje
     return lambda images: session.run(None, {"frames": images})
 
 
-def _decided_from_file(clip: Clip, model: Model) -> Work:
-    interval = model.manifest.window.frame_interval
+def decided_from_file(clip: Clip, model: Model) -> Work:
+    """Opens the clip anew each time, for a camera whose window is full, and gives the seconds of one of its frames."""
+    window = model.manifest.window
 
     def work() -> float:
+        detector = Detector(model)
+        # `score` has a cold window once, not every few frames.
+        for index in range(window.frames):
+            detector.push(clip.images[0], index * window.frame_interval, still=True)
+        times = (index * window.frame_interval for index in itertools.count(window.frames))
         with closing(clip.endless()) as frames:
             # Opening the file is no frame's cost; and each frame is due.
             opened = itertools.chain([next(frames)], frames)
-            due = (Frame(frame.image, index * interval) for index, frame in enumerate(itertools.islice(opened, _PASS)))
+            due = (Frame(frame.image, next(times)) for frame in itertools.islice(opened, PASS))
             start = time.perf_counter()
-            for _ in decided(Detector(model), due):
+            for _ in decided(detector, due):
                 pass
-            return (time.perf_counter() - start) / _PASS
+            return (time.perf_counter() - start) / PASS
 
     return work
 
@@ -197,8 +203,8 @@ def _decoded(clip: Clip) -> Work:
         with closing(clip.endless()) as frames:
             next(frames)
             start = time.perf_counter()
-            for _ in itertools.islice(frames, _PASS):
+            for _ in itertools.islice(frames, PASS):
                 pass
-            return (time.perf_counter() - start) / _PASS
+            return (time.perf_counter() - start) / PASS
 
     return work
