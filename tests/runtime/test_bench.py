@@ -22,11 +22,13 @@ from tiny_bundle import SIZE, T
 from whycam.bench import cameras, stages
 from whycam.bench.cameras import MARGIN, Capacity, Load, between, decide_together, measure_capacity
 from whycam.bench.clip import Clip, draw_clip
+from whycam.bench.cold_start import measure_cold_starts
+from whycam.bench.measure import measure
 from whycam.bench.memory import memory
 from whycam.bench.question import default_question
-from whycam.bench.stages import PASS, decided_from_file
+from whycam.bench.stages import PASS, decided_from_file, measure_stages
 from whycam.bench.timing import Spread, interleaved, repeated
-from whycam.bench.variants import Variant, choose_variants, startable
+from whycam.bench.variants import Losses, Variant, choose_variants, startable
 from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
 from whycam.commands.bench import bench
 from whycam.detect import Decision, Detector, Due, Model
@@ -206,16 +208,7 @@ def test_variants_are_each_precision_on_each_provider(two_precisions: Path) -> N
 
 def test_what_opens_and_then_fails_is_left_out_unless_it_is_named(bundle: Path) -> None:
     # As where the provider has no kernels for the device.
-    torn = onnx.load(bundle / "features.onnx")
-    torn.graph.initializer.append(onnx.numpy_helper.from_array(np.array([99]), "far"))
-    torn.graph.node.append(onnx.helper.make_node("Gather", ["maps", "far"], ["nothing"]))
-    torn.graph.output.append(onnx.helper.make_tensor_value_info("nothing", onnx.TensorProto.FLOAT, None))
-    onnx.save(torn, bundle / "features.int8.onnx")
-    manifest = Manifest.model_validate_json((bundle / "manifest.json").read_text())
-    entries = manifest.files | {"features.int8.onnx": file_entry(bundle / "features.int8.onnx")}
-    precisions = manifest.precisions | {"int8": "features.int8.onnx"}
-    write_manifest(bundle, manifest.model_copy(update={"precisions": precisions, "files": entries}))
-    opened = Bundle.open(bundle)
+    opened = add_failing_int8(bundle, at_once=1)
 
     variants = choose_variants(opened, (), ("cpu",))
 
@@ -227,6 +220,43 @@ def test_what_opens_and_then_fails_is_left_out_unless_it_is_named(bundle: Path) 
     for wanted, named in ((variants, ("cpu",)), (variants[1:], ())):
         with pytest.raises(InputError, match="does not run here"):
             startable(opened, wanted, named, silent)
+
+
+def test_what_fails_on_the_way_is_left_out_and_the_others_go_on(bundle: Path, tmp_path: Path) -> None:
+    opened = add_failing_int8(bundle, at_once=2)
+
+    report = measure(opened, choose_variants(opened, (), ("cpu",)), slow_clip(tmp_path), silent, fps=1e6, rounds=1)
+
+    assert [one.variant for one in report.measured] == [Variant("fp32", "cpu")]
+    assert [one.variant for one in report.left_out] == [Variant("int8", "cpu")]
+    assert "indices element out of data bounds" in report.left_out[0].reason
+    with pytest.raises(WhycamError, match=r"^int8 on cpu failed on the way, and no other is left to measure: [^\n]+$"):
+        measure(opened, [Variant("int8", "cpu")], slow_clip(tmp_path), silent, fps=1e6, rounds=1)
+
+
+def test_a_fresh_process_that_dies_does_not_end_the_others(built_bundle: Path, tmp_path: Path) -> None:
+    opened, losses = Bundle.open(built_bundle), Losses()
+    variants = [Variant("int4", "cpu"), Variant("fp32", "cpu")]
+
+    found = measure_cold_starts(opened, variants, slow_clip(tmp_path), 1, silent, losses.guard)
+
+    assert list(found) == variants[1:]
+    (lost,) = losses.left_out
+    assert lost.variant == variants[0]
+    assert lost.reason.startswith("a fresh process for int4 on cpu ended with status ")
+    with pytest.raises(WhycamError, match="a fresh process for int4 on cpu"):
+        measure_cold_starts(opened, variants, slow_clip(tmp_path), 1, silent)
+
+
+def test_the_graphs_of_explanations_do_not_stay_open(two_precisions: Path, tmp_path: Path) -> None:
+    opened = Bundle.open(two_precisions)
+    models = {variant: variant.open(opened) for variant in choose_variants(opened, (), ("cpu",))}
+
+    costs = measure_stages(models, slow_clip(tmp_path), 1, silent, "")
+
+    assert list(costs) == list(models)
+    assert all(cost.explanation is not None for cost in costs.values())
+    assert not any(graph.let_go(0) for model in models.values() for graph in model._late.values())
 
 
 def test_works_are_done_in_turn_and_the_first_round_does_not_count() -> None:
@@ -334,10 +364,34 @@ def test_the_drawn_clip_moves_and_goes_on_without_end(tmp_path: Path) -> None:
     assert np.diff(times) == pytest.approx(1 / clip.fps, abs=1e-3)
 
 
+def add_failing_int8(path: Path, at_once: int) -> Bundle:
+    """The bundle with a second precision, which fails where it sees so many pictures or more."""
+    torn = onnx.load(path / "features.onnx")
+    far = np.array([0] * (at_once - 1) + [99] * (8 - at_once + 1))
+    torn.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.float32), "nought"))
+    torn.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "before"))
+    torn.graph.initializer.append(onnx.numpy_helper.from_array(far, "far"))
+    torn.graph.node.extend(
+        [
+            onnx.helper.make_node("Shape", ["frames"], ["count"], start=0, end=1),
+            onnx.helper.make_node("Add", ["count", "before"], ["newest"]),
+            onnx.helper.make_node("Gather", ["far", "newest"], ["place"]),
+            onnx.helper.make_node("Gather", ["nought", "place"], ["nothing"]),
+        ]
+    )
+    torn.graph.output.append(onnx.helper.make_tensor_value_info("nothing", onnx.TensorProto.FLOAT, None))
+    onnx.save(torn, path / "features.int8.onnx")
+    manifest = Manifest.model_validate_json((path / "manifest.json").read_text())
+    entries = manifest.files | {"features.int8.onnx": file_entry(path / "features.int8.onnx")}
+    precisions = manifest.precisions | {"int8": "features.int8.onnx"}
+    write_manifest(path, manifest.model_copy(update={"precisions": precisions, "files": entries}))
+    return Bundle.open(path)
+
+
 def slow_clip(folder: Path) -> Clip:
     """A picture every hundred seconds: each is due."""
     pictures = folder / "pictures"
-    pictures.mkdir()
+    pictures.mkdir(exist_ok=True)
     picture = np.full((SIZE, SIZE, 3), RED, dtype=np.uint8)
     for index in range(3):
         cv2.imwrite(str(pictures / f"{index}.png"), picture)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import IO
 
@@ -15,7 +16,7 @@ from whycam.bench import first_decision
 from whycam.bench.clip import Clip
 from whycam.bench.memory import Memory
 from whycam.bench.timing import Show, Spread
-from whycam.bench.variants import Variant
+from whycam.bench.variants import Guard, Variant
 from whycam.bundle import Bundle
 from whycam.errors import WhycamError
 
@@ -40,9 +41,9 @@ class _Run:
 
 
 def measure_cold_starts(
-    bundle: Bundle, variants: Sequence[Variant], clip: Clip, rounds: int, show: Show
+    bundle: Bundle, variants: Sequence[Variant], clip: Clip, rounds: int, show: Show, guard: Guard = nullcontext
 ) -> dict[Variant, ColdStart]:
-    """The cold starts of `variants`, in turn.
+    """The cold starts of `variants`, in turn, without those that failed and whose `guard` let the others go on.
 
     Raises WhycamError, with the process's last words, where one ends before it is done.
     """
@@ -50,7 +51,14 @@ def measure_cold_starts(
     for done in range(rounds):
         for place, variant in enumerate(variants):
             show("cold starts", done * len(variants) + place, rounds * len(variants))
-            runs[variant].append(_run(bundle, variant, clip))
+            if variant in runs:
+                run = None
+                with guard(variant):
+                    run = _run(bundle, variant, clip)
+                if run is None:
+                    del runs[variant]
+                else:
+                    runs[variant].append(run)
     show("cold starts", rounds * len(variants), rounds * len(variants))
     return {variant: _together(found) for variant, found in runs.items()}
 

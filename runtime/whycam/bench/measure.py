@@ -15,8 +15,10 @@ from whycam.bench.question import default_question
 from whycam.bench.report import Measured, Report
 from whycam.bench.stages import measure_frames, measure_stages
 from whycam.bench.timing import Show
-from whycam.bench.variants import Variant, startable
+from whycam.bench.variants import Guard, Losses, Variant, startable
 from whycam.bundle import Bundle
+from whycam.detect import Model
+from whycam.errors import WhycamError
 
 ROUNDS = 7
 _COLD_STARTS = 3
@@ -38,16 +40,22 @@ def measure(
     decisions per second of a camera, by default the bundle's. The models of one provider are open at the same time, as
     their stages are timed in turn; those of two providers are not.
 
+    One that fails later is left out too, and the others go on.
+
     Raises what stands in the way of one with a named provider, or of all; BundleError for a damaged bundle; WhycamError
-    where a fresh process ends before it has decided.
+    where none could be measured to its end.
     """
     wanted = 1 / bundle.manifest.window.frame_interval if fps is None else fps
     started, left_out = startable(bundle, variants, named, show)
-    cold_starts = measure_cold_starts(bundle, started, clip, min(rounds, _COLD_STARTS), show)
+    losses = Losses(left_out)
+    cold_starts = measure_cold_starts(bundle, started, clip, min(rounds, _COLD_STARTS), show, losses.guard)
     frames = measure_frames(clip, bundle.manifest.input, rounds, show)
     measured: list[Measured] = []
-    for _, group in groupby(started, key=lambda variant: variant.provider):
-        measured += _measure_together(bundle, list(group), clip, wanted, rounds, cold_starts, show)
+    for _, group in groupby(cold_starts, key=lambda variant: variant.provider):
+        measured += _measure_together(bundle, list(group), clip, wanted, rounds, cold_starts, show, losses.guard)
+    if not measured:
+        last = losses.left_out[-1]
+        raise WhycamError(f"{last.variant} failed on the way, and no other is left to measure: {last.reason}")
     return Report(
         time=datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
         whycam=__version__,
@@ -59,7 +67,7 @@ def measure(
         question=default_question(bundle.manifest),
         frames=frames,
         measured=tuple(measured),
-        left_out=tuple(left_out),
+        left_out=losses.left_out,
     )
 
 
@@ -71,26 +79,33 @@ def _measure_together(
     rounds: int,
     cold_starts: Mapping[Variant, ColdStart],
     show: Show,
+    guard: Guard,
 ) -> list[Measured]:
-    models = {variant: variant.open(bundle) for variant in variants}
-    stages = measure_stages(models, clip, rounds, show, f"stages on {variants[0].provider}")
+    models: dict[Variant, Model] = {}
+    for variant in variants:
+        with guard(variant):
+            models[variant] = variant.open(bundle)
+    stages = measure_stages(models, clip, rounds, show, f"stages on {variants[0].provider}", guard)
     question = default_question(bundle.manifest)
     measured = []
-    for variant, model in models.items():
-        plain = measure_capacity(model, clip, fps, None, rounds, show, f"cameras, {variant}")
-        explained = None
-        if question is not None:
-            explained = measure_capacity(model, clip, fps, question, rounds, show, f"explained, {variant}")
-        measured.append(
-            Measured(
-                variant=variant,
-                file=variant.file(bundle),
-                providers=model.providers,
-                threads=model.threads,
-                stages=stages[variant],
-                cameras=plain,
-                cameras_explained=explained,
-                cold_start=cold_starts[variant],
+    for variant in stages:
+        model = models.pop(variant)
+        with guard(variant):
+            plain = measure_capacity(model, clip, fps, None, rounds, show, f"cameras, {variant}")
+            explained = None
+            if question is not None:
+                explained = measure_capacity(model, clip, fps, question, rounds, show, f"explained, {variant}")
+            measured.append(
+                Measured(
+                    variant=variant,
+                    file=variant.file(bundle),
+                    providers=model.providers,
+                    threads=model.threads,
+                    stages=stages[variant],
+                    cameras=plain,
+                    cameras_explained=explained,
+                    cold_start=cold_starts[variant],
+                )
             )
-        )
+        model.rest(0)
     return measured

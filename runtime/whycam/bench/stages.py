@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from whycam.alerts.motion import MotionGate
 from whycam.bench.clip import Clip
 from whycam.bench.question import default_question, grad_cam
 from whycam.bench.timing import Show, Spread, Work, interleaved, repeated
-from whycam.bench.variants import Variant
+from whycam.bench.variants import Guard, Variant
 from whycam.bundle.manifest import FrameSize
 from whycam.config.models import Motion
 from whycam.detect import Detector, Model
@@ -91,34 +92,72 @@ def measure_frames(clip: Clip, size: FrameSize, rounds: int, show: Show) -> Fram
 
 
 def measure_stages(
-    models: Mapping[Variant, Model], clip: Clip, rounds: int, show: Show, what: str
+    models: Mapping[Variant, Model], clip: Clip, rounds: int, show: Show, what: str, guard: Guard = nullcontext
 ) -> dict[Variant, StageCost]:
-    """The stages of `models`, all in turn."""
-    works = {
-        (variant, stage): work
-        for variant, model in models.items()
-        for stage, work in _works(variant, model, clip).items()
-    }
-    found = interleaved(works, rounds, show, what)
+    """The stages of `models`, without those that failed and whose `guard` let the others go on.
+
+    Decisions are timed in turn. Explanations are timed one model after the other: they need large graphs, and those of
+    one model alone are open at a time.
+    """
+    deciding: dict[Variant, dict[str, Work]] = {}
+    explaining: dict[Variant, dict[str, Work]] = {}
+    for variant, model in models.items():
+        with guard(variant):
+            deciding[variant], explaining[variant] = _works(variant, model, clip)
+    decided_in = _guarded(deciding, rounds, show, what, guard)
+    found: dict[Variant, dict[str, Spread]] = {}
+    for variant, stages in decided_in.items():
+        of_this = {variant: explaining[variant]}
+        explained = _guarded(of_this, rounds, show, f"explanations, {variant}", guard)
+        models[variant].rest(0)
+        found |= {each: stages | more for each, more in explained.items()}
     return {
         variant: StageCost(
-            features=found[variant, "features"],
-            features_in_batch=found.get((variant, "features_in_batch")),
-            step=found.get((variant, "step")),
-            head=found.get((variant, "head")),
-            decision=found[variant, "decision"],
-            from_file=found[variant, "from_file"],
-            bare=found[variant, "bare"],
-            bare_in_batch=found.get((variant, "bare_in_batch")),
-            explanation=found.get((variant, "explanation")),
-            explanation_newest=found.get((variant, "explanation_newest")),
-            grad_cam=found.get((variant, "grad_cam")),
+            features=stages["features"],
+            features_in_batch=stages.get("features_in_batch"),
+            step=stages.get("step"),
+            head=stages.get("head"),
+            decision=stages["decision"],
+            from_file=stages["from_file"],
+            bare=stages["bare"],
+            bare_in_batch=stages.get("bare_in_batch"),
+            explanation=stages.get("explanation"),
+            explanation_newest=stages.get("explanation_newest"),
+            grad_cam=stages.get("grad_cam"),
         )
-        for variant in models
+        for variant, stages in found.items()
     }
 
 
-def _works(variant: Variant, model: Model, clip: Clip) -> dict[str, Work]:
+def _guarded(
+    works: Mapping[Variant, Mapping[str, Work]], rounds: int, show: Show, what: str, guard: Guard
+) -> dict[Variant, dict[str, Spread]]:
+    """The spreads of the works of each variant, all in turn; of one that fails nothing more is done, nor told."""
+    failed: set[Variant] = set()
+
+    def guarded(variant: Variant, work: Work) -> Work:
+        def attempt() -> float:
+            seconds = math.nan
+            if variant not in failed:
+                with guard(variant):
+                    seconds = work()
+                if math.isnan(seconds):
+                    failed.add(variant)
+            return seconds
+
+        return attempt
+
+    each = {(variant, stage): guarded(variant, work) for variant, own in works.items() for stage, work in own.items()}
+    found = interleaved(each, rounds, show, what)
+    return {
+        variant: {stage: found[variant, stage] for stage in own}
+        for variant, own in works.items()
+        if variant not in failed
+    }
+
+
+def _works(variant: Variant, model: Model, clip: Clip) -> tuple[dict[str, Work], dict[str, Work]]:
+    """The stages of a decision, and those of its explanation."""
     size = model.manifest.input
     images = np.stack([resize(image, size.height, size.width) for image in clip.images])
     one, batch = images[:1], np.resize(images, (model.at_once, *images.shape[1:]))
@@ -143,13 +182,14 @@ def _works(variant: Variant, model: Model, clip: Clip) -> dict[str, Work]:
     else:
         windows = window.features()[np.newaxis]
         works["head"] = repeated(lambda: model.logits(windows))
+    explanations = {}
     asked, published = default_question(model.manifest), grad_cam(model.manifest)
     if asked is not None:
-        works["explanation"] = repeated(lambda: asked.ask(model, window, "all"))
-        works["explanation_newest"] = repeated(lambda: asked.ask(model, window, [-1]))
+        explanations["explanation"] = repeated(lambda: asked.ask(model, window, "all"))
+        explanations["explanation_newest"] = repeated(lambda: asked.ask(model, window, [-1]))
     if published is not None:
-        works["grad_cam"] = repeated(lambda: published.ask(model, window, "all"))
-    return works
+        explanations["grad_cam"] = repeated(lambda: published.ask(model, window, "all"))
+    return works, explanations
 
 
 def warm_detector(model: Model, frames: Iterator[NDArray[np.uint8]], *, computed: int) -> Detector:

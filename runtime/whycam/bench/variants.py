@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,30 @@ class LeftOut:
 
     variant: Variant
     reason: str
+
+
+Guard = Callable[[Variant], AbstractContextManager[object]]
+"""What a part of a variant's work is done inside of; where it fails there, the guard may let the others go on."""
+
+
+class Losses:
+    """The variants that have fallen out on the way; one that fails must not cost the figures of the others."""
+
+    def __init__(self, left_out: Sequence[LeftOut] = ()) -> None:
+        self._left_out = {each.variant: each for each in left_out}
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """They, in the order in which they fell out."""
+        return tuple(self._left_out.values())
+
+    @contextmanager
+    def guard(self, variant: Variant) -> Iterator[None]:
+        """Leave `variant` out where this fails."""
+        try:
+            yield
+        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+            self._left_out[variant] = LeftOut(variant, _brief(error))
 
 
 def choose_variants(bundle: Bundle, precisions: Sequence[str], providers: Sequence[str]) -> list[Variant]:
@@ -99,7 +124,10 @@ def _try(bundle: Bundle, variant: Variant) -> None:
         Detector(model).push(np.zeros((size.height, size.width, 3), np.uint8))
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         # A GPU for which the provider has no kernels shows only now.
-        reason = " ".join(str(error).split())[:_LONGEST]
         raise InputError(
-            f"{variant} does not run here ({reason}): leave it out with --precision or --provider"
+            f"{variant} does not run here ({_brief(error)}): leave it out with --precision or --provider"
         ) from error
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:_LONGEST] or type(error).__name__
