@@ -186,6 +186,15 @@ def test_bad_input_is_said_before_anything_is_measured(
     assert capsys.readouterr().out == ""
 
 
+def test_the_folder_is_written_where_nobody_reads_what_is_printed(bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "whycam", "bench", bundle, "--json", "-o", tmp_path / "out", *QUICK]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "bench.png"]
+
+
 def test_a_damaged_bundle_is_one_line(whycam: Run, bundle: Path) -> None:
     (bundle / "head_vjp.onnx").write_bytes(b"damaged")
 

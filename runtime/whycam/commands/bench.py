@@ -71,11 +71,14 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="whycam-bench-") as folder, Bars(console) as bars:
         clip = draw_clip(Path(folder)) if video is None else open_clip(video)
         report = measure(opened, variants, clip, bars.show, named=provider or (), fps=fps, rounds=rounds)
-    if as_json:
-        print(report.json())
-    else:
-        show(report, Console(highlight=False))
-    if files is not None:
-        files.write(report)
-        written = ", ".join(str(path) for path in files.paths)
-        console.print(f"whycam: wrote {written}", soft_wrap=True, highlight=False)
+    try:
+        # Before anything is printed: who reads it may be gone.
+        if files is not None:
+            files.write(report)
+            written = ", ".join(str(path) for path in files.paths)
+            console.print(f"whycam: wrote {written}", soft_wrap=True, highlight=False)
+    finally:
+        if as_json:
+            print(report.json())
+        else:
+            show(report, Console(highlight=False))
