@@ -234,9 +234,11 @@ def test_what_opens_and_then_fails_is_left_out_unless_it_is_named(bundle: Path) 
 def test_what_fails_on_the_way_is_left_out_and_the_others_go_on(bundle: Path, tmp_path: Path) -> None:
     opened = add_failing_int8(bundle, at_once=2)
 
-    report = measure(opened, choose_variants(opened, (), ("cpu",)), slow_clip(tmp_path), silent, fps=1e6, rounds=1)
+    report = measure(
+        opened, choose_variants(opened, (), ("cpu",)), slow_clip(tmp_path), silent, fps=1e6, rounds=1, threads=1
+    )
 
-    assert [one.variant for one in report.measured] == [Variant("fp32", "cpu")]
+    assert [(one.variant, one.threads) for one in report.measured] == [(Variant("fp32", "cpu"), 1)]
     assert [one.variant for one in report.left_out] == [Variant("int8", "cpu")]
     assert "indices element out of data bounds" in report.left_out[0].reason
     with pytest.raises(WhycamError, match=r"^int8 on cpu failed on the way, and no other is left to measure: [^\n]+$"):
@@ -255,6 +257,15 @@ def test_a_fresh_process_that_dies_does_not_end_the_others(built_bundle: Path, t
     assert lost.reason.startswith("a fresh process for int4 on cpu ended with status ")
     with pytest.raises(WhycamError, match="a fresh process for int4 on cpu"):
         measure_cold_starts(opened, variants, slow_clip(tmp_path), 1, silent)
+
+
+def test_a_fresh_process_takes_as_many_threads_as_are_asked_for(built_bundle: Path, tmp_path: Path) -> None:
+    opened, clip, variant = Bundle.open(built_bundle), slow_clip(tmp_path), Variant("fp32", "cpu")
+
+    assert variant.open(opened).threads is None
+    assert variant.open(opened, 2).threads == 2
+    with pytest.raises(WhycamError, match="threads 0: give 1 or more"):
+        measure_cold_starts(opened, [variant], clip, 1, silent, threads=0)
 
 
 def test_the_graphs_of_explanations_do_not_stay_open(two_precisions: Path, tmp_path: Path) -> None:

@@ -41,7 +41,13 @@ class _Run:
 
 
 def measure_cold_starts(
-    bundle: Bundle, variants: Sequence[Variant], clip: Clip, rounds: int, show: Show, guard: Guard = nullcontext
+    bundle: Bundle,
+    variants: Sequence[Variant],
+    clip: Clip,
+    rounds: int,
+    show: Show,
+    guard: Guard = nullcontext,
+    threads: int | None = None,
 ) -> dict[Variant, ColdStart]:
     """The cold starts of `variants`, in turn, without those that failed and whose `guard` let the others go on.
 
@@ -54,7 +60,7 @@ def measure_cold_starts(
             if variant in runs:
                 run = None
                 with guard(variant):
-                    run = _run(bundle, variant, clip)
+                    run = _run(bundle, variant, clip, threads)
                 if run is None:
                     del runs[variant]
                 else:
@@ -63,8 +69,14 @@ def measure_cold_starts(
     return {variant: _together(found) for variant, found in runs.items()}
 
 
-def _run(bundle: Bundle, variant: Variant, clip: Clip) -> _Run:
-    arguments = [str(bundle.path), variant.precision, variant.provider, clip.source]
+def _run(bundle: Bundle, variant: Variant, clip: Clip, threads: int | None) -> _Run:
+    arguments = [
+        str(bundle.path),
+        variant.precision,
+        variant.provider,
+        clip.source,
+        *([] if threads is None else [str(threads)]),
+    ]
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", first_decision.__name__, *arguments],

@@ -13,9 +13,9 @@ from whycam.bench.memory import memory
 FIRST_FRAME, FIRST_DECISION = "first frame", "first decision"
 
 
-def main(bundle: str, precision: str, provider: str, video: str) -> None:
+def main(bundle: str, precision: str, provider: str, video: str, threads: str | None = None) -> None:
     """Load, score until the window is full, explain once if the bundle can; then print the memory as JSON."""
-    detector = whycam.load(bundle, precision, [provider])
+    detector = whycam.load(bundle, precision, [provider], None if threads is None else int(threads))
     # A video that is shorter than the window is watched again.
     frames = itertools.chain.from_iterable(whycam.open_source(video) for _ in itertools.count())
     for index, frame in enumerate(frames):

@@ -33,26 +33,28 @@ def measure(
     named: Sequence[str] = (),
     fps: float | None = None,
     rounds: int = ROUNDS,
+    threads: int | None = None,
 ) -> Report:
     """Measure `variants` of `bundle` on this machine with the pictures of `clip`.
 
-    Those that do not run here are left out, unless their providers are `named`. `fps` is the wanted number of
-    decisions per second of a camera, by default the bundle's. The models of one provider are open at the same time, as
-    their stages are timed in turn; those of two providers are not.
-
-    One that fails later is left out too, and the others go on.
+    Those that do not run here are left out, unless their providers are `named`. One that fails later is left out too,
+    and the others go on. `fps` is the wanted number of decisions per second of a camera, by default the bundle's;
+    `threads` those of a run on the CPU, by default one for each core. The models of one provider are open at the same
+    time, as their stages are timed in turn; those of two providers are not.
 
     Raises what stands in the way of one with a named provider, or of all; BundleError for a damaged bundle; WhycamError
     where none could be measured to its end.
     """
     wanted = 1 / bundle.manifest.window.frame_interval if fps is None else fps
-    started, left_out = startable(bundle, variants, named, show)
+    started, left_out = startable(bundle, variants, named, show, threads)
     losses = Losses(left_out)
-    cold_starts = measure_cold_starts(bundle, started, clip, min(rounds, _COLD_STARTS), show, losses.guard)
+    cold_starts = measure_cold_starts(bundle, started, clip, min(rounds, _COLD_STARTS), show, losses.guard, threads)
     frames = measure_frames(clip, bundle.manifest.input, rounds, show)
     measured: list[Measured] = []
     for _, group in groupby(cold_starts, key=lambda variant: variant.provider):
-        measured += _measure_together(bundle, list(group), clip, wanted, rounds, cold_starts, show, losses.guard)
+        measured += _measure_together(
+            bundle, list(group), clip, wanted, rounds, threads, cold_starts, show, losses.guard
+        )
     if not measured:
         last = losses.left_out[-1]
         raise WhycamError(f"{last.variant} failed on the way, and no other is left to measure: {last.reason}")
@@ -77,6 +79,7 @@ def _measure_together(
     clip: Clip,
     fps: float,
     rounds: int,
+    threads: int | None,
     cold_starts: Mapping[Variant, ColdStart],
     show: Show,
     guard: Guard,
@@ -84,7 +87,7 @@ def _measure_together(
     models: dict[Variant, Model] = {}
     for variant in variants:
         with guard(variant):
-            models[variant] = variant.open(bundle)
+            models[variant] = variant.open(bundle, threads)
     stages = measure_stages(models, clip, rounds, show, f"stages on {variants[0].provider}", guard)
     question = default_question(bundle.manifest)
     measured = []

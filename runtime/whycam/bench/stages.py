@@ -210,6 +210,7 @@ def _bare_session(file: str, model: Model) -> Callable[[NDArray[np.uint8]], obje
     bundle = model.bundle
     providers = with_engines(list(model.providers), file, bundle.manifest.files[file].sha256)
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = model.threads or 0
     # Else its threads would spin on, and take half of the cores from what is measured after it.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(bundle.file(file), options, providers=providers)

@@ -32,9 +32,9 @@ class Variant:
         """The bundle's feature extractor that it runs."""
         return feature_file(bundle.manifest, self.precision, choose_providers([self.provider]))
 
-    def open(self, bundle: Bundle) -> Model:
-        """The model, ready to decide. Raises InputError where the provider does not start here."""
-        return Model(bundle, self.precision, [self.provider])
+    def open(self, bundle: Bundle, threads: int | None = None) -> Model:
+        """The model, ready to decide in so many threads. Raises InputError where the provider does not start here."""
+        return Model(bundle, self.precision, [self.provider], threads)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def choose_variants(bundle: Bundle, precisions: Sequence[str], providers: Sequen
 
 
 def startable(
-    bundle: Bundle, variants: Sequence[Variant], named: Sequence[str], show: Show
+    bundle: Bundle, variants: Sequence[Variant], named: Sequence[str], show: Show, threads: int | None = None
 ) -> tuple[list[Variant], list[LeftOut]]:
     """Those of `variants` that run here, and the others; each decides once, which builds TensorRT's engines.
 
@@ -104,7 +104,7 @@ def startable(
     for done, variant in enumerate(variants):
         show("opening", done, len(variants))
         try:
-            _try(bundle, variant)
+            _try(bundle, variant, threads)
         except WhycamError as error:
             if variant.provider in named or len(variants) == 1:
                 raise
@@ -117,9 +117,9 @@ def startable(
     return started, left_out
 
 
-def _try(bundle: Bundle, variant: Variant) -> None:
+def _try(bundle: Bundle, variant: Variant, threads: int | None) -> None:
     size = bundle.manifest.input
-    model = variant.open(bundle)
+    model = variant.open(bundle, threads)
     try:
         Detector(model).push(np.zeros((size.height, size.width, 3), np.uint8))
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own

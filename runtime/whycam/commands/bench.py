@@ -35,6 +35,16 @@ def bench(
         str | None,
         typer.Option("--video", metavar="FILE", help="Measure with this video, one of your camera's for example."),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            max=1024,
+            help="Cores that the model may use at once, as the service's `threads`; by default all.",
+            show_default=False,
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each figure is measured.")] = 7,
     output: Annotated[
         Path | None,
@@ -70,7 +80,9 @@ def bench(
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="whycam-bench-") as folder, Bars(console) as bars:
         clip = draw_clip(Path(folder)) if video is None else open_clip(video)
-        report = measure(opened, variants, clip, bars.show, named=provider or (), fps=fps, rounds=rounds)
+        report = measure(
+            opened, variants, clip, bars.show, named=provider or (), fps=fps, rounds=rounds, threads=threads
+        )
     try:
         # Before anything is printed: who reads it may be gone.
         if files is not None:
