@@ -1,9 +1,10 @@
-"""What `make setup` says where it cannot go on."""
+"""What `make setup` says where it cannot go on, and what `make test` runs."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -79,3 +80,42 @@ def test_missing_packages_are_installed_where_that_is_allowed(repository: Path, 
     (call,) = (tmp_path / "called").read_text().splitlines()
     assert call.startswith("install ")
     assert {"ffmpeg", "faketime"} <= set(call.split())
+
+
+def run_parts(repository: Path, folder: Path, python: str, programs: str = "") -> subprocess.CompletedProcess[str]:
+    """`scripts/test` with the shell lines `python` as the environment's Python, and no package to install."""
+    for name in ("scripts", ".venv/bin", ".uv/bin", "programs"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(repository / "scripts" / "test", folder / "scripts")
+    (folder / "scripts" / "debian").write_text("install_programs() { :; }\n")
+    write_program(folder / ".venv" / "bin", "python", python)
+    write_program(folder / ".uv" / "bin", "uv", "echo no index >&2; exit 1")
+    if programs:
+        write_program(folder / "programs", "python3.10", programs)
+    variables = {**os.environ, "PATH": f"{folder / 'programs'}:{os.environ['PATH']}"}
+    script = [folder / "scripts" / "test"]
+    return subprocess.run(script, env=variables, capture_output=True, text=True, timeout=60)
+
+
+def test_the_tests_fail_where_one_part_does(repository: Path, tmp_path: Path) -> None:
+    good = run_parts(repository, tmp_path / "good", "exit 0")
+    bad = run_parts(repository, tmp_path / "bad", 'case "$*" in *tests/chaos*) echo broken; exit 1 ;; esac')
+    killed = run_parts(repository, tmp_path / "killed", 'case "$*" in *tests/chaos*) kill -9 $PPID ;; esac')
+
+    assert good.returncode == 0, good.stdout
+    assert bad.returncode == killed.returncode == 1
+    assert "ended, status 1: .venv tests/chaos" in bad.stdout
+    assert (tmp_path / "bad" / "build" / "tests" / "venv_tests-chaos.log").read_text().startswith("broken\n")
+
+
+def test_without_the_oldest_python_all_tests_run_and_the_run_fails(repository: Path, tmp_path: Path) -> None:
+    newer = 'case "$*" in *sys.version_info*) exit 1 ;; esac'
+
+    done = run_parts(repository, tmp_path, newer, programs='case "$*" in *executable*) echo "$0" ;; esac')
+
+    assert done.returncode == 1
+    assert "no index" in done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1].startswith("no .venv310, see above: the runtime's tests run on .venv's Python alone")
+    ended = [line for line in lines if line.startswith("ended, status 0: .venv ")]
+    assert all(any(f"tests/{part}" in line for line in ended) for part in ("runtime", "runtime/mqtt", "chaos"))
