@@ -119,3 +119,11 @@ def test_without_the_oldest_python_all_tests_run_and_the_run_fails(repository: P
     assert lines[-1].startswith("no .venv310, see above: the runtime's tests run on .venv's Python alone")
     ended = [line for line in lines if line.startswith("ended, status 0: .venv ")]
     assert all(any(f"tests/{part}" in line for line in ended) for part in ("runtime", "runtime/mqtt", "chaos"))
+
+
+def test_each_folder_of_tests_is_in_a_part(repository: Path) -> None:
+    parts = re.search(r"^apart=.*?^\)$", (repository / "scripts" / "test").read_text(), re.MULTILINE | re.DOTALL)
+    assert parts is not None
+    folders = {path.relative_to(repository).parts[1] for path in (repository / "tests").rglob("test_*.py")}
+
+    assert folders <= set(re.findall(r"(?<!=)\btests/(\w+)(?![\w/])", parts[0]))
