@@ -1,7 +1,7 @@
 """How the cost of a decision grows: with the window, the GRU, the picture and the cameras; slopes are fitted.
 
 whycam, whycam-int8   `Detector.push` of a new frame
-window                the extractor on all frames of the window and the head over them, on ONNX Runtime, fp32
+window                the extractor on all frames of the window and a plain session of the head over them, fp32
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.network import Network
+from bench.sessions import plain_session
 from bench.variants import variant
 from bench.workers import Worker, in_process, interleaved, spread
 
@@ -53,9 +54,9 @@ class Bundles:
                 act = lambda detector=detector, image=image: detector.push(image)  # noqa: E731
                 self._acts[f"{name} {value}"] = act
                 if windows and precision == "fp32":
-                    model = detector.model
-                    self._slow[f"window {value}"] = lambda model=model, images=images: model.logits(
-                        model.extract(images)[0][None]
+                    model, head = detector.model, plain_session(path / "head.onnx")
+                    self._slow[f"window {value}"] = lambda model=model, head=head, images=images: head.run(
+                        None, {"window": model.extract(images)[0][None]}
                     )
 
     def run(self, rounds: int) -> dict[str, list[float]]:

@@ -1,4 +1,7 @@
-"""The sliding window of constant depth against running the head over the window again, and whether they agree."""
+"""The sliding window of constant depth against running the head over the window again, and whether they agree.
+
+The window runs again in a plain session of ONNX Runtime: whycam opens its own for few runs, at the cost of their speed.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.network import Network
+from bench.sessions import plain_session
 from bench.variants import variant
 from bench.workers import Worker, in_process, interleaved, spread
 
@@ -41,7 +45,8 @@ class Heads:
             self._acts[f"{name} step"] = lambda scorer=scorer, each=each: scorer.advance(each.copy())
             quick = Model(Bundle.open(path), "int8", providers=["cpu"]).scorer()
             self._acts[f"{name} step_int8"] = lambda quick=quick, each=each: quick.advance(each.copy())
-            self._acts[f"{name} head"] = lambda model=model, window=features[None, -length:]: model.logits(window)
+            head, window = plain_session(path / "head.onnx"), {"window": features[None, -length:]}
+            self._acts[f"{name} head"] = lambda head=head, window=window: head.run(None, window)
 
     def run(self, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
         """Seconds of each way, and the largest difference of scores of each bundle."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.network import Network
+from bench.sessions import plain_session
 from bench.workers import Worker, interleaved, spread
 
 if TYPE_CHECKING:
@@ -137,14 +138,7 @@ def operations(path: Path, shapes: dict[str, tuple[int, ...]]) -> float:
 
 
 def _runner(model: onnx.ModelProto, value: Any) -> Callable[[], Any]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
-    )
+    session = plain_session(model.SerializeToString())
     return lambda: session.run(None, {"x": value})
 
 
