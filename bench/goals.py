@@ -95,7 +95,7 @@ GOALS = (
     ),
     *(
         at_least(
-            f"rate from video file to decision, of the bare session's, {precision}",
+            f"rate from video file to decision, of the bare session's one by one, {precision}",
             0.95,
             "%",
             f"pipeline.share_of_bare.{precision}",
@@ -177,7 +177,7 @@ GOALS = (
         for precision in ("fp32", "int8")
     ),
     at_most(
-        "labelled anomalies of generated scenes that the gate misses",
+        "generated anomalies at whose begin the gate stays shut",
         0,
         "",
         "motion.missed",
@@ -220,7 +220,7 @@ GOALS = (
         ),
     ),
     at_most(
-        "resident memory of the service, one camera, INT8",
+        "resident memory of the service that has explained nothing yet, one camera, INT8",
         350 * MB,
         "MB",
         "service.cameras.1.resident_bytes",

@@ -2,7 +2,7 @@
 
     peak, fp32    the best of matrix products and convolutions of several sizes in ONNX Runtime, and of numpy's product
     peak, INT8    the best of MatMulInteger and of quantized convolutions
-    bandwidth     reading memory, a thread for each core
+    bandwidth     at least: sums over memory by numpy, a thread for each core
 
 Arithmetic is counted from the graph: two operations for each product that is added up.
 """

@@ -1,4 +1,4 @@
-"""The motion gate: what a still scene costs with and without it, and whether it sleeps through an anomaly.
+"""The motion gate: what a still scene costs with and without it, and whether it stays shut where an anomaly begins.
 
 Costs are those of the service's own judge on a film of a scene in which nothing moves, with the sensor's noise, over
 the time after which the gate lets a picture through in any case; before it, so much has been seen. The anomalies are
