@@ -82,7 +82,7 @@ def _converted(peer: Peer, network: Network, left_out: dict[str, str], tell: Cal
         in_process(peer.convert, network)
     except WorkerFailed as error:
         left_out[peer.name] = (
-            "its conversion took too much memory or time" if str(TOO_MUCH) in str(error) else str(error)
+            "its conversion took too much memory or time" if f"status {TOO_MUCH}" in str(error) else str(error)
         )
         return None
     return time.perf_counter() - start

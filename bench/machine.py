@@ -8,7 +8,17 @@ import platform
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("whycam", "onnxruntime", "tensorflow", "keras", "tf2onnx", "openvino", "numpy", "opencv-python-headless")
+PACKAGES = (
+    "whycam",
+    "onnxruntime",
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "openvino",
+    "ai-edge-litert",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def machine() -> dict[str, Any]:

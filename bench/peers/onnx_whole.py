@@ -19,7 +19,7 @@ from bench.network import CLASSES, Network, preprocess
 
 FRAMES = 4
 """Of the network that is converted."""
-MOST_BYTES = 12 * 2**30
+MOST_BYTES = min(12 * 2**30, 0.8 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 MOST_SECONDS = 240
 """Conversion is given up beyond either."""
 

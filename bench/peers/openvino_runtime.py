@@ -5,6 +5,9 @@ It has no sliding window of its own, so even in the second way its head runs ove
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +27,11 @@ class OpenVinoWindow:
         self.frames = network.shape.frames
         core = openvino.Core()
         # In bfloat16, which it would choose on some processors, it would not compute the same.
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": os.cpu_count(),
+        }
         extractor = core.read_model(network.bundle / self.file)
         extractor.reshape({"frames": [self._batch(), network.shape.side, network.shape.side, 3]})
         head = core.read_model(network.bundle / "head.onnx")
