@@ -233,7 +233,8 @@ def _start(results: Results) -> list[str]:
         for each in sorted(found["peers"].values(), key=lambda each: -each["seconds"]["median"])
     ]
     head = ("a fresh process", "to the first decision", "resident then", "at most")
-    return [_table(head, rows), f"`whycam --help`: {found['help_seconds']['median']:.2f} s."]
+    left_out = [f"Left out: {name}, {reason}." for name, reason in found["left_out"].items()]
+    return [_table(head, rows), *left_out, f"`whycam --help`: {found['help_seconds']['median']:.2f} s."]
 
 
 def _sizes(results: Results) -> list[str]:

@@ -16,6 +16,8 @@ from bench.video import write_video
 
 SETTLED = 0.5
 """Share of the time after which the service counts as settled."""
+Told = tuple[float, dict[str, int]]
+"""When it came, and how many frames of each camera were scored until then."""
 CONFIG = """
 device = "bench"
 state_directory = "{folder}/state"
@@ -71,11 +73,11 @@ def _run(folder: Path, bundle: Path, film: Path, cameras: int, seconds: float) -
         subscriber = Subscriber("127.0.0.1", broker.port)
         subscriber.start()
         service = Supervisor([sys.executable, "-m", "whycam", "run", "-c", config], folder / "service.log", {})
-        told: list[tuple[float, dict[str, int]]] = []
+        told: list[Told] = []
         resident: list[int] = []
         try:
             service.start()
-            while not told or told[-1][0] - told[0][0] < seconds:
+            while not told or told[-1][0] - told[0][0] < seconds or len(_settled(told, seconds)) < 2:
                 seen = len(subscriber.arrivals)
                 one = subscriber.wait_for(lambda arrival: arrival.kind == "telemetry", 30, seen)
                 taken = footprint(service.pid or 0)
@@ -88,13 +90,19 @@ def _run(folder: Path, bundle: Path, film: Path, cameras: int, seconds: float) -
         finally:
             service.stop()
             subscriber.stop()
-    settled = [one for one in told if one[0] - told[0][0] >= SETTLED * seconds]
+    settled = _settled(told, seconds)
     (began, first), (ended, last) = settled[0], settled[-1]
     rates = [(last[name] - first[name]) / (ended - began) for name in last]
     mean = sum(rates) / cameras
+    if not mean:
+        raise RuntimeError(f"the service has decided nothing in {ended - began:.0f} s with {cameras} cameras")
     return {
         "resident_bytes": max(resident[-len(settled) :]),
         "decisions_per_second": sum(rates),
         "decisions_per_second_and_camera": mean,
         "worst_below_mean": 1 - min(rates) / mean,
     }
+
+
+def _settled(told: list[Told], seconds: float) -> list[Told]:
+    return [one for one in told if one[0] - told[0][0] >= SETTLED * seconds]

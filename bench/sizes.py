@@ -21,22 +21,20 @@ ENVIRONMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "openvino": ("OpenVINO and OpenCV", ("openvino", "opencv-python-headless")),
     "litert": ("LiteRT and OpenCV", ("ai-edge-litert", "opencv-python-headless")),
 }
+WHEELS = {"whycam": "runtime", "whycam-export": "export"}
+"""The project's own, and the folders that they are built of."""
 
 
 def measure(folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Make each environment in `folder` and add up what it takes; or the reason why it cannot be made."""
-    tell("build the wheels")
-    for name in ("runtime", "export"):
-        _run("build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "-o", folder, name)
-    wheels = {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
     found: dict[str, Any] = {}
     for name, (title, packages) in ENVIRONMENTS.items():
         tell(f"install {', '.join(packages)}")
         place = folder / name
-        wanted = [_requirement(package, wheels) for package in packages]
         if name == "whycam-export":
-            wanted.append(_requirement("whycam", wheels))
+            packages = (*packages, "whycam")
         try:
+            wanted = [_requirement(package, folder) for package in packages]
             _run("venv", "--quiet", "--python", sys.executable, place)
             _run(
                 "pip", "install", "--quiet", "--python", place / "bin" / "python", "-c", LOCK, "-c", BENCH_LOCK, *wanted
@@ -44,6 +42,8 @@ def measure(folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         except subprocess.CalledProcessError as error:
             reason = " ".join((error.stderr or "").split())[-300:]
             found[name] = {"title": title, "unavailable": reason or f"uv ended with status {error.returncode}"}
+        except OSError as error:
+            found[name] = {"title": title, "unavailable": f"uv does not start: {error.strerror}"}
         else:
             found[name] = {"title": title, "bytes": size(place)}
     return {"environments": found}
@@ -59,9 +59,18 @@ def size(folder: Path) -> int:
     return sum(seen.values())
 
 
-def _requirement(package: str, wheels: dict[str, Path]) -> str:
+def _requirement(package: str, folder: Path) -> str:
     name, bracket, extra = package.partition("[")
-    return f"{name}{bracket}{extra} @ {wheels[name].as_uri()}" if name in wheels else package
+    return f"{name}{bracket}{extra} @ {_wheel(name, folder).as_uri()}" if name in WHEELS else package
+
+
+def _wheel(name: str, folder: Path) -> Path:
+    """The project's own wheel `name` in `folder`, built where it is not there yet."""
+    pattern = f"{name.replace('-', '_')}-*.whl"
+    if not any(folder.glob(pattern)):
+        options = ("--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable)
+        _run("build", *options, "-o", folder, WHEELS[name])
+    return next(folder.glob(pattern))
 
 
 def _run(*words: object) -> None:
