@@ -1,7 +1,8 @@
 """All speeds that this project claims, measured side by side in one run: `make bench`.
 
-Parts may be chosen (`--only decisions`), and `--quick` runs all of them on a small network in a minute or two, as a
-smoke test. Without either, the figures beside this file are replaced: results.json, results.md and the pictures.
+Parts may be chosen (`--only decisions`), and `--quick` runs all of them on a small network, as a smoke test. Without
+either, the figures beside this file are replaced: results.json, results.md and the pictures. A part that fails is
+told, and the others go on.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from bench.network import PAPER, SMALL, Network, build
 from bench.peers import PEERS
 from bench.pictures import draw
 from bench.report import goals_table, write_report
-from bench.workers import LOG, in_process
+from bench.workers import LOG, in_process, line_of
 
 HERE = Path(__file__).resolve().parent
 UNFINISHED = LOG.with_name("unfinished.json")
@@ -53,7 +54,7 @@ def parts(quick: bool) -> dict[str, Callable[[Network, dict[str, Any], Tell], An
 
     def left_out(results: dict[str, Any]) -> dict[str, str]:
         converted = {peer.name: "not converted" for peer in PEERS if peer.convert is not None}
-        return dict(results["decisions"]["left_out"] if "decisions" in results else converted)
+        return dict(results.get("decisions", {}).get("left_out", converted))
 
     return {
         "decisions": lambda network, _, tell: decisions.measure(network, many(12), tell),
@@ -71,7 +72,7 @@ def parts(quick: bool) -> dict[str, Callable[[Network, dict[str, Any], Tell], An
 
 
 def main() -> int:
-    """Measure, judge, write; status 1 where ways that must agree do not, 0 even where goals are missed."""
+    """Measure, judge, write; status 1 where a part fails or ways that must agree do not, 0 where goals are missed."""
     names = list(parts(quick=True))
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="PART", choices=names, help=f"of {', '.join(names)}")
@@ -83,7 +84,7 @@ def main() -> int:
     output.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    results = run(options.only or names, quick=options.quick, seed=options.seed)
+    results, failed = run(options.only or names, quick=options.quick, seed=options.seed)
     verdicts = judge(results)
     results["goals"] = as_json(verdicts)
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -94,15 +95,18 @@ def main() -> int:
     disagree = [line for part in results.values() if isinstance(part, dict) for line in part.get("disagree", ())]
     for line in disagree:
         print("disagrees:", line)
-    return int(bool(disagree) and not options.quick)
+    for name in failed:
+        print(f"{name} failed: {results[name]['unavailable']}; see {LOG}")
+    return int(bool(failed) or (bool(disagree) and not options.quick))
 
 
-def run(names: list[str], *, quick: bool, seed: int) -> dict[str, Any]:
-    """The figures of the parts `names`."""
+def run(names: list[str], *, quick: bool, seed: int) -> tuple[dict[str, Any], list[str]]:
+    """The figures of the parts `names`, and which of them failed: they have the reason instead."""
     screen = Console(stderr=True, highlight=False)
     began = time.monotonic()
     shape = SMALL if quick else PAPER
     results: dict[str, Any] = {"quick": quick, "machine": machine()}
+    failed: list[str] = []
     columns = (
         TextColumn("{task.fields[part]:<12}"),
         BarColumn(20),
@@ -125,14 +129,18 @@ def run(names: list[str], *, quick: bool, seed: int) -> dict[str, Any]:
                 continue
             progress.update(task, advance=1, part=name, description="")
             before = time.monotonic()
-            results[name] = part(network, results, lambda text: progress.update(task, description=text))
+            try:
+                results[name] = part(network, results, lambda text: progress.update(task, description=text))
+            except Exception as error:  # what the others have to say is not lost with it
+                results[name] = {"unavailable": line_of(error)}
+                failed.append(name)
             # What a run that is cut off has measured is not lost.
             UNFINISHED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             if not screen.is_terminal:
                 screen.print(f"{name}: {time.monotonic() - before:.0f} s")
         progress.update(task, advance=1, description="")
     results["seconds"] = round(time.monotonic() - began)
-    return results
+    return results, failed
 
 
 if __name__ == "__main__":

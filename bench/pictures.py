@@ -31,7 +31,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     """Draw what was measured into `folder`; the PNG files written."""
     written = []
     for name, drawn in PICTURES.items():
-        if name in results:
+        if "unavailable" not in results.get(name, {"unavailable": "not asked for"}):
             figure = drawn(results)
             path = folder / f"{name}.png"
             figure.savefig(path)

@@ -157,7 +157,7 @@ def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...
     try:
         made = make(*arguments)
     except BaseException as error:
-        pipe.send((False, _line(error)))
+        pipe.send((False, line_of(error)))
         return
     pipe.send((True, None))
     while True:
@@ -170,7 +170,7 @@ def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...
             found = getattr(made, method)(*given)
             seconds = time.perf_counter() - start
         except Exception as error:
-            pipe.send((False, _line(error)))
+            pipe.send((False, line_of(error)))
         else:
             pipe.send((True, (seconds, found)))
 
@@ -181,7 +181,11 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _line(error: BaseException) -> str:
-    traceback.print_exception(error, file=sys.stderr)
+def line_of(error: BaseException) -> str:
+    """What happened, in a line; where, is in the log."""
+    with LOG.open("a", encoding="utf-8") as log:
+        traceback.print_exception(error, file=log)
     text = " ".join(str(error).split())
+    if isinstance(error, WorkerFailed):
+        return text
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
