@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
-from whycam.detect import Decision
+from whycam.detect import Decision, Model
 from whycam.detect.ring import Sample
 from whycam.service.lane import Lane, Turn
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 _TICK_SECONDS = 0.5
+BATCH_SECONDS = 2.0
+"""A batch should take no longer: the other models' cameras, and the watchdog, wait for its end."""
 _TOGETHER = ""
 """Stands for no camera: the trouble of frames of several."""
 
@@ -40,6 +43,8 @@ class Scoring:
         self._beat = time.monotonic()
         self._failing = False
         self._troubles: dict[str, str] = {}
+        self._seconds: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
+        """What a frame has taken lately, by model."""
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
     def start(self) -> None:
@@ -95,7 +100,7 @@ class Scoring:
                 if turn is not None:
                     batch.append((lane, turn))
                 # What is due now, and no waiting for more: a lone camera's frame goes at once.
-                if batch and (len(batch) == lane.model.at_once or lane is lanes[-1]):
+                if batch and (len(batch) >= self._most(lane.model) or lane is lanes[-1]):
                     scored, torn = self._score(batch)
                     done, failed, batch = done + scored, failed + torn, []
         if done or failed:
@@ -104,6 +109,11 @@ class Scoring:
             # Where all that was tried last has failed, having nothing to do is no sign of life.
             self._beat = time.monotonic()
         return done > 0 or failed > 0
+
+    def _most(self, model: Model) -> int:
+        """How many frames go through the CNN of `model` at once: fewer where the device is slow."""
+        seconds = self._seconds.get(model, 0.0)
+        return model.at_once if seconds <= 0 else max(1, min(model.at_once, int(BATCH_SECONDS / seconds)))
 
     def _score(self, batch: Sequence[tuple[Lane, Turn]]) -> tuple[int, int]:
         """Decide on frames of one model, which its CNN sees at once; how many could be decided on, and how many not."""
@@ -144,7 +154,10 @@ class Scoring:
     def _decide(self, lane: Lane, turn: Turn, sample: Sample | None, share: float) -> None:
         start = time.monotonic()
         decision = lane.decide(turn, sample)
-        self._scored(lane, decision, share + time.monotonic() - start)
+        seconds = share + time.monotonic() - start
+        if not turn.due.still:
+            self._seconds[lane.model] = seconds
+        self._scored(lane, decision, seconds)
 
     def _guarded(self, lane: Lane, act: Callable[[], Made]) -> tuple[Made | None, bool]:
         """What `act` returns, and whether it did not fail."""

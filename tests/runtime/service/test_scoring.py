@@ -125,6 +125,18 @@ def test_a_frame_in_which_nothing_moved_is_in_no_batch(scoring: Scoring) -> None
     assert lanes[1].samples == [None] * 3
 
 
+def test_where_frames_take_long_fewer_go_at_once(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whycam.service.scoring.BATCH_SECONDS", 0.05)
+    model = CNN()
+    lanes = [Camera(name, 3, model) for name in "abcd"]
+    for lane in lanes:
+        lane.seconds = 0.06
+    serve(scoring, *lanes)
+    until(lambda: all(lane.scored == 3 for lane in lanes))
+    # The first batch tells how long a frame takes; from then on each goes alone.
+    assert model.batches == [["a", "b", "c", "d"]]
+
+
 def test_a_batch_that_fails_is_tried_frame_by_frame(scoring: Scoring) -> None:
     model = CNN()
     model.bad = "bad"
