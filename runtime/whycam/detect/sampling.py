@@ -61,8 +61,7 @@ class Resampler:
             return self._anchor_at(time, 1)
         if time < last or time - last > self.max_gap + EARLY * self.frame_interval:
             return self._anchor_at(time, COLD)
-        due = self._anchor + self._slots * self.frame_interval
-        late = (time - due) / self.frame_interval
+        late = self._late(time)
         if late < -EARLY:
             return 0
         fills = 1 + math.floor(late + EARLY)
@@ -73,7 +72,11 @@ class Resampler:
         """Whether `push` would take a frame at `time` (seconds); changes nothing."""
         if self._last is None or not 0 <= time - self._last <= self.max_gap + EARLY * self.frame_interval:
             return True
-        return (time - self._anchor) / self.frame_interval - self._slots >= -EARLY
+        return self._late(time) >= -EARLY
+
+    def _late(self, time: float) -> float:
+        """How many intervals after the next slot `time` is; one rounding for who asks and who takes."""
+        return (time - (self._anchor + self._slots * self.frame_interval)) / self.frame_interval
 
     def _anchor_at(self, time: float, answer: int) -> int:
         self._anchor = time
