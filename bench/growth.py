@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ class Bundles:
                 images = np.random.default_rng(0).integers(0, 256, (length, side, side, 3), dtype=np.uint8)
                 for image in images:
                     detector.push(image)
-                act = lambda detector=detector, image=image: detector.push(image)  # noqa: E731
-                self._acts[f"{name} {value}"] = act
+                self._acts[f"{name} {value}"] = partial(detector.push, image)
                 if windows and precision == "fp32":
                     model, head = detector.model, plain_session(path / "head.onnx")
                     self._slow[f"window {value}"] = lambda model=model, head=head, images=images: head.run(

@@ -88,11 +88,11 @@ def build(folder: Path, shape: Shape, seed: int) -> Network:
     network = Network(folder, shape, 0, seed)
     paper_network(len(CLASSES), architecture).save(network.model)
     told = {"classes": CLASSES, "normal": "normal", "frame_interval": FRAME_INTERVAL, "preprocess": "caffe"}
-    exported = export_bundle(network.model, network.bundle, ExportOptions(**told))  # type: ignore[arg-type]
+    exported = export_bundle(network.model, network.bundle, ExportOptions(**told))
     export_bundle(
         network.model,
         network.paper_layer,
-        ExportOptions(**told, cam_layers=(PAPER_LAYER,), explain="cams"),  # type: ignore[arg-type]
+        ExportOptions(**told, cam_layers=(PAPER_LAYER,), explain="cams"),
     )
     network = Network(folder, shape, exported.features, seed)
     add_int8(Bundle.open(network.bundle), network.images(16, seed=1))

@@ -61,7 +61,7 @@ def measure(network: Network, rounds: int, left_out: dict[str, str], tell: Calla
 
 def _start(peer: Peer, network: Path) -> tuple[float, dict[str, int]]:
     maker = peer.make
-    where = f"{maker.__module__}.{maker.__qualname__}"  # type: ignore[attr-defined]
+    where = f"{maker.__module__}.{maker.__qualname__}"
     took, line = _until_line([sys.executable, "-m", "bench.first", where, network], b"decided ")
     return took, json.loads(line)
 

@@ -30,7 +30,7 @@ def variant(network: Network, name: str, pooling: Pooling = "flatten", **changes
     from whycam.detect.sampling import longest_gap
     from whycam_calibration.precision.step import quantize_step
 
-    shape = replace(network.shape, **changes)  # type: ignore[arg-type]
+    shape = replace(network.shape, **changes)
     base = Bundle.open(network.bundle)
     before = base.manifest
     path = network.folder / f"{name}.whycam"

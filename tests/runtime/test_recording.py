@@ -95,7 +95,7 @@ def test_a_scored_video_has_the_decisions_of_its_frames(
     detector = library.load(built_bundle)
     pushed = [detector.push(frame.image, frame.time) for frame in library.open_source(str(video))]
     expected = [json.loads(one.json()) for one in pushed if one is not None]
-    lines = [json.loads(line) for line in done.stdout.splitlines()]  # type: ignore[attr-defined]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [{**line, "scores": None} for line in lines] == [{**one, "scores": None} for one in expected]
     for line, one in zip(lines, expected, strict=True):
         assert line["scores"] == pytest.approx(one["scores"], abs=1e-5)
