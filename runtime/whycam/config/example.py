@@ -36,6 +36,8 @@ _MORE: dict[str, Any] = {
     "password_file": "broker.password",
     "password_credential": "broker-password",
     "client_id": "whycam-entrance",
+    "directory": "/var/lib/whycam/bundles",
+    "trust_directory": "/etc/whycam/trusted-keys",
     "clear_ratio": 0.8,
     "minimum_seconds": 0.5,
 }

@@ -167,6 +167,33 @@ class Explain(Table):
         return value
 
 
+class Bundles(Table):
+    """Which bundles this device takes, and where it keeps those that `whycam bundle install` has put there."""
+
+    directory: Path | None = Field(
+        default=None, description="where installed bundles are; by default `bundles` in the state directory"
+    )
+    trust_directory: Path | None = Field(
+        default=None,
+        description="public keys, NAME.pub: only bundles that one of them has signed are installed and run; by default "
+        "none is asked for",
+    )
+    allow_unsigned: bool = Field(
+        default=False, description="run what nobody trusted has signed, and let `--allow-unsigned` install it"
+    )
+    grace_seconds: float = Field(
+        default=120.0,
+        ge=1,
+        le=3600,
+        description="a new bundle must score frames within so long, or the one before takes its place again",
+    )
+    over_the_air: tuple[str, ...] = Field(
+        default=(),
+        description="where bundles may come from that are sent for over MQTT: beginnings of URLs, and folders; none: "
+        "such commands are refused",
+    )
+
+
 class Metrics(Table):
     """Prometheus metrics at /metrics and the service's health at /healthz."""
 
@@ -328,6 +355,7 @@ class Config(Table):
     outbox: Outbox = Outbox()
     evidence: Evidence = Evidence()
     explain: Explain = Explain()
+    bundles: Bundles = Bundles()
     metrics: Metrics = Metrics()
     cameras: tuple[Camera, ...] = Field(min_length=1, alias="camera")
 
@@ -338,6 +366,11 @@ class Config(Table):
             if names.count(name) > 1:
                 raise ValueError(f"two cameras are called '{name}': each needs a name of its own")
         return self
+
+    @property
+    def bundle_directory(self) -> Path:
+        """Where installed bundles are."""
+        return self.bundles.directory or self.state / "bundles"
 
     @property
     def state(self) -> Path:

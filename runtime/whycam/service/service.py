@@ -43,7 +43,7 @@ _STATE_SECONDS = 30.0
 _REST_SECONDS = 5.0
 _RETRY_SECONDS = 30.0
 """Between two attempts at a camera whose bundle does not load."""
-_FIXED = ("device", "state_directory", "threads", "outbox", "evidence", "explain", "metrics")
+_FIXED = ("device", "state_directory", "threads", "outbox", "evidence", "explain", "bundles", "metrics")
 """What a reload does not change."""
 
 
