@@ -13,6 +13,34 @@ class BundleError(WhycamError, ValueError):
     """A bundle that is missing, damaged or of another schema."""
 
 
+class UnsignedBundleError(BundleError):
+    """A bundle that nobody has signed, where a signature is asked for."""
+
+
+class UntrustedBundleError(BundleError):
+    """A bundle that none of the trusted keys has signed."""
+
+
+class BrokenSignatureError(BundleError):
+    """A signature that is damaged, or of another manifest than the bundle's."""
+
+
+class DamagedBundleError(BundleError):
+    """A bundle whose content is not what its manifest says, or an archive that ends too early or too late."""
+
+
+class BundleTooLargeError(BundleError):
+    """A bundle beyond the limits on sizes and counts, or beyond what the disk has free."""
+
+
+class NotABundleError(BundleError):
+    """A file that is no archive of a bundle."""
+
+
+class UnsafeGraphError(BundleError):
+    """An ONNX file that reads other files, needs operators beyond ONNX's own, or cannot be read as ONNX."""
+
+
 class SourceError(WhycamError, OSError):
     """A video or camera that cannot be opened or read."""
 

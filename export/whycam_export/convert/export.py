@@ -15,8 +15,7 @@ import numpy as np
 import onnx
 
 from whycam.bundle import Manifest, file_entry, write_manifest
-from whycam.bundle.manifest import CamLayer, FrameSize, Parity, Step, Window
-from whycam.bundle.store import MANIFEST
+from whycam.bundle.manifest import MANIFEST, CamLayer, FrameSize, Parity, Step, Window
 from whycam.detect.sampling import longest_gap
 from whycam_export.convert import parity
 from whycam_export.convert.chain import Chain, cut, load_model

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA: Literal["whycam.bundle/1"] = "whycam.bundle/1"
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+"""The signature lies beside the manifest, which it signs: neither is among the manifest's files."""
+
+NAME_BYTES = 100
+"""What the header of an archive's member holds of a name."""
+
+# Control characters, those that turn the direction of writing, halves of characters, ends of lines.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _seen(text: str) -> str:
+    if not text or any(unicodedata.category(letter) in _UNSEEN for letter in text):
+        raise ValueError("is empty or has characters that cannot be seen")
+    return text
+
+
+def _plain(name: str) -> str:
+    if len(_seen(name).encode()) > NAME_BYTES or unicodedata.normalize("NFC", name) != name:
+        raise ValueError(f"is longer than {NAME_BYTES} bytes, or not in Unicode's composed form")
+    if name.startswith(".") or "/" in name or "\\" in name:
+        raise ValueError(f"'{name}' is no plain name: it begins with a dot, or has a slash")
+    return name
+
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Text = Annotated[str, AfterValidator(_seen)]
+"""A line of text that can be shown on a terminal."""
+PlainName = Annotated[str, AfterValidator(_plain)]
+"""A name that is a file's in the folder where it is put, and never another's."""
 
 
 class Part(BaseModel):
     """A part of the manifest: unknown keys are refused, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Window(Part):
@@ -114,9 +143,9 @@ class Manifest(Part):
     """All that a device must know of a model."""
 
     schema_version: Literal["whycam.bundle/1"] = Field(default=SCHEMA, alias="schema")
-    name: str
-    version: str
-    classes: tuple[str, ...] = Field(min_length=2)
+    name: PlainName
+    version: Text
+    classes: tuple[Text, ...] = Field(min_length=2)
     normal: str = Field(description="the class that is no anomaly")
     window: Window
     input: FrameSize
@@ -138,9 +167,11 @@ class Manifest(Part):
     drift: str | None = Field(default=None, description="the file of what features and scores usually are")
     parity: Parity
     provenance: dict[str, Any] = Field(description="where the model comes from: files, versions, options, time")
-    files: dict[str, FileEntry]
+    files: dict[PlainName, FileEntry]
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, serialize_by_alias=True
+    )
 
     @model_validator(mode="after")
     def _names_agree(self) -> Manifest:
@@ -170,9 +201,17 @@ class Manifest(Part):
         missing = sorted(set(wanted) - set(self.files))
         if missing:
             raise ValueError(f"files lack {', '.join(missing)}")
-        missing = sorted({*self.precisions.values(), *self.steps.values()} - set(self.files))
+        graphs = {*self.precisions.values(), *self.steps.values()}
+        missing = sorted(graphs - set(self.files))
         if missing:
             raise ValueError(f"precisions or steps name files that are not in the bundle: {', '.join(missing)}")
+        # ONNX Runtime goes by the ending: another would be read by other rules than those that are checked.
+        strangers = sorted(name for name in graphs if not name.endswith(".onnx"))
+        if strangers:
+            raise ValueError(f"precisions or steps name files that do not end in .onnx: {', '.join(strangers)}")
+        reserved = sorted({MANIFEST, SIGNATURE} & set(self.files))
+        if reserved:
+            raise ValueError(f"files name {', '.join(reserved)}")
         return self
 
     @property

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from whycam.bundle.manifest import FileEntry, Manifest
-from whycam.errors import BundleError
+from whycam.bundle.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest
+from whycam.errors import BundleError, BundleTooLargeError, DamagedBundleError
 
-MANIFEST = "manifest.json"
+MOST_MANIFEST_BYTES = 4 << 20
+MOST_SIGNATURE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,7 @@ class Bundle:
         directory = Path(path)
         if not directory.is_dir():
             raise BundleError(f"{directory}: no such bundle (a directory that `whycam export` wrote)")
-        try:
-            text = (directory / MANIFEST).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise BundleError(f"{directory}: not a bundle, it has no {MANIFEST}; export the model again") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{directory / MANIFEST}: cannot be read ({error})") from error
-        return cls(directory, _parse(directory / MANIFEST, text))
+        return cls(directory, parse_manifest(read_manifest(directory), directory / MANIFEST))
 
     def file(self, name: str) -> Path:
         """The path of the bundle's file `name`, its SHA-256 checked.
@@ -55,7 +50,9 @@ class Bundle:
         if not path.is_file():
             raise BundleError(f"{path}: missing from the bundle; copy or export the bundle again")
         if file_entry(path) != entry:
-            raise BundleError(f"{path}: damaged, its SHA-256 is not the manifest's; copy or export the bundle again")
+            raise DamagedBundleError(
+                f"{path}: damaged, its SHA-256 is not the manifest's; copy or export the bundle again"
+            )
         return path
 
     @contextmanager
@@ -99,10 +96,49 @@ def write_to_disk(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _parse(path: Path, text: str) -> Manifest:
+def sync_directory(directory: Path) -> None:
+    """Put the names in `directory` on the disk, so that they outlive a power cut."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return Manifest.model_validate_json(text)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_manifest(directory: Path) -> bytes:
+    """The bytes of the manifest of the bundle at `directory`; raises BundleError where it cannot be read."""
+    try:
+        with (directory / MANIFEST).open("rb") as file:
+            return file.read(MOST_MANIFEST_BYTES + 1)
+    except FileNotFoundError:
+        raise BundleError(f"{directory}: not a bundle, it has no {MANIFEST}; export the model again") from None
+    except OSError as error:
+        raise BundleError(f"{directory / MANIFEST}: cannot be read ({error.strerror}); allow it") from error
+
+
+def read_signature(directory: Path) -> bytes | None:
+    """The bytes of the signature of the bundle at `directory`, None where it has none; raises BundleError."""
+    try:
+        with (directory / SIGNATURE).open("rb") as file:
+            return file.read(MOST_SIGNATURE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BundleError(f"{directory / SIGNATURE}: cannot be read ({error.strerror}); allow it") from error
+
+
+def parse_manifest(content: bytes, path: Path) -> Manifest:
+    """The manifest whose bytes, of the file at `path`, are `content`.
+
+    Raises BundleError where it is damaged or of another schema, BundleTooLargeError where it is over 4 MiB.
+    """
+    if len(content) > MOST_MANIFEST_BYTES:
+        raise BundleTooLargeError(f"{path}: over {MOST_MANIFEST_BYTES >> 20} MiB; no manifest of a bundle is so large")
+    try:
+        return Manifest.model_validate_json(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path}: cannot be read ({error.reason}); copy or export the bundle again") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{path}: {where}: {first['msg']}; export the model again with this version") from None
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:200] or "the file"
+        raise BundleError(f"{path}: {where}: {first['msg'][:300]}; export the model again with this version") from None
