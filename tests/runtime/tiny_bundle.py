@@ -6,6 +6,7 @@ linear recurrence s = DECAY * s + features, logits = WEIGHTS @ s. Green is a fig
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +94,33 @@ def build(directory: Path, *, step: bool = True, explain: str = "all") -> Path:
     for name, model in graphs.items():
         onnx.checker.check_model(model)
         onnx.save(model, directory / name)
-    write_manifest(directory, _manifest(directory, list(graphs), step))
+    (directory / "golden.npz").write_bytes(golden())
+    write_manifest(directory, _manifest(directory, [*graphs, "golden.npz"], step))
     return directory
+
+
+def golden_frames() -> np.ndarray:
+    """A window uint8 [T, SIZE, SIZE, 3] that is a fight, on one side of the picture more than on the other."""
+    frames = np.random.default_rng(1).integers(0, 120, (T, SIZE, SIZE, 3), dtype=np.uint8)
+    frames[:, :, : SIZE // 2, 1] += 100
+    return frames
+
+
+def golden() -> bytes:
+    """`golden.npz` as export writes it: what numpy makes of the golden window, with Grad-CAM of the label's logit."""
+    expected = Expected(golden_frames())
+    best = int(expected.scores.argmax())
+    gradient = expected.map_gradient(np.eye(len(CLASSES), dtype=np.float32)[best])
+    weighed = (gradient.mean(axis=(2, 3), keepdims=True) * expected.maps).sum(axis=1)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        frames=expected.frames,
+        scores=expected.scores.astype(np.float32),
+        heatmaps=np.maximum(weighed, 0).astype(np.float32),
+        label=np.array(CLASSES[best]),
+    )
+    return buffer.getvalue()
 
 
 def seal(directory: Path) -> None:

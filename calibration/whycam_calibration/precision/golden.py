@@ -21,7 +21,8 @@ def golden_file(precision: str) -> str:
 
 
 def golden_of(bundle: Bundle, model: Model, extract: Extract) -> bytes:
-    """As `golden.npz`, without its frames: `scores` f32 [K], `heatmaps` f32 [T, h, w] (empty without such), `label`.
+    """As `golden.npz`, without its frames: `scores` f32 [K], `heatmaps` f32 [T, h, w] (empty without such), `label`;
+    and the `temperature` of the scores, which a later calibration may change.
 
     Raises BundleError where the bundle's golden window is missing or damaged.
     """
@@ -41,5 +42,6 @@ def golden_of(bundle: Bundle, model: Model, extract: Extract) -> bytes:
         scores=np.array([window.scores[name] for name in model.manifest.classes], np.float32),
         heatmaps=heatmaps,
         label=np.array(label),
+        temperature=np.array(model.manifest.temperature, np.float64),
     )
     return buffer.getvalue()

@@ -212,7 +212,7 @@ class Model:
         label = window.label if label is None else label
         target = target_vector(self.manifest.classes, label, versus)
         usual = window.usual is not None if reference == "auto" else reference == "usual"
-        ask = Inquiry(self._run, window, -target if counter else target, usual=usual)
+        ask = self.inquiry(window, -target if counter else target, usual=usual)
         shares = when.shares(ask)
         ask.chosen = _chosen(frames, shares)
         return [
@@ -231,6 +231,10 @@ class Model:
             )
             for way, name in zip(ways, methods, strict=True)
         ]
+
+    def inquiry(self, window: Snapshot, target: NDArray[np.float32], *, usual: bool = False) -> Inquiry:
+        """What methods ask of `window`, about its logits weighed by `target` f32 [K]; see `Inquiry`."""
+        return Inquiry(self._run, window, target, usual=usual)
 
     def _run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         graph = self._features if name == "features" else self._late[name]()

@@ -18,7 +18,13 @@ _ITERATIONS = 50
 
 def grad_cam(maps: Maps, gradient: Maps) -> Maps:
     """Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2): relu(sum_c mean_ij(G_c) A_c)."""
-    return relu(np.einsum("nc,nchw->nhw", gradient.mean(axis=(2, 3)), maps))
+    return relu(class_activation(maps, gradient))
+
+
+def class_activation(maps: Maps, gradient: Maps) -> Maps:
+    """Grad-CAM before its ReLU: what speaks against the target is below zero."""
+    weighed: Maps = np.einsum("nc,nchw->nhw", gradient.mean(axis=(2, 3)), maps)
+    return weighed
 
 
 def grad_cam_plus_plus(maps: Maps, gradient: Maps) -> Maps:
