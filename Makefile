@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; each does `make setup` first when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos soak wheels lock clean
+.PHONY: help setup demo test check bench chaos soak wheels kit lock clean
 
 READY := .venv/.ready
 PYPROJECTS := pyproject.toml runtime/pyproject.toml export/pyproject.toml calibration/pyproject.toml
@@ -39,7 +39,10 @@ wheels: $(READY)  ## Build the wheels of the three distributions into dist/.
 	@for name in runtime export calibration; do \
 	  .uv/bin/uv build --quiet --wheel --no-build-isolation --python .venv/bin/python -o dist $$name || exit; done
 
-lock: $(READY)  ## Renew requirements.lock (needs the package index).
+kit: $(READY)  ## Make a device kit in dist/ (needs the package index). PLATFORM=debian-arm64 ONNXRUNTIME=wheel.whl
+	@.venv/bin/python -m deploy.kit "$(PLATFORM)" $(if $(ONNXRUNTIME),--onnxruntime "$(ONNXRUNTIME)")
+
+lock: $(READY)  ## Renew requirements.lock and those of the kits (needs the package index).
 	@scripts/lock
 
 clean:  ## Remove what the other targets made.
