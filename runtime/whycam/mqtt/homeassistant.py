@@ -27,8 +27,11 @@ def status_topic(prefix: str) -> str:
 
 
 def discovery_topic(prefix: str, topics: Topics) -> str:
-    """Where the device is announced; roots differ where devices may be named alike."""
-    return f"{prefix}/device/{re.sub(r'[^A-Za-z0-9_-]', '_', topics.root)}_{topics.device}/config"
+    """Where the device is announced; roots differ where devices may be named alike.
+
+    The device's name is a level of its own, so that a broker's access list can compare it with the user's.
+    """
+    return f"{prefix}/device/{re.sub(r'[^A-Za-z0-9_-]', '_', topics.root)}/{topics.device}/config"
 
 
 def discovery_message(

@@ -127,10 +127,9 @@ class Broker:
         deadline = time.monotonic() + _START_SECONDS
         chosen = self.port
         while True:
-            self.port = chosen or _free_port()
+            self.port = chosen or free_port()
             config = self.directory / "mosquitto.conf"
-            # Listener options follow their listener.
-            config.write_text("\n".join([f"listener {self.port} {self.host}", *self._listener, *self._lines, ""]))
+            config.write_text(self._settings())
             self._process = subprocess.Popen(
                 [MOSQUITTO, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
@@ -176,6 +175,10 @@ class Broker:
         """Allow this from now on."""
         self._acl.write_text(acl)
         self._reload()
+
+    def _settings(self) -> str:
+        # Listener options follow their listener.
+        return "\n".join([f"listener {self.port} {self.host}", *self._listener, *self._lines, ""])
 
     def _reload(self) -> None:
         if self.running:
@@ -237,7 +240,8 @@ def _openssl(*arguments: object) -> None:
     subprocess.run([OPENSSL, *map(str, arguments)], check=True, capture_output=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

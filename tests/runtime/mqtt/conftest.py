@@ -41,4 +41,4 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 def config_for(port: int, **settings: Any) -> BrokerConfig:
     """The configuration of a broker on `port` of this machine."""
-    return BrokerConfig(host="127.0.0.1", port=port, **{"keepalive_seconds": 5, **settings})
+    return BrokerConfig(**{"host": "127.0.0.1", "port": port, "keepalive_seconds": 5, **settings})

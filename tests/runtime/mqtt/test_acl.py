@@ -1,60 +1,87 @@
-"""The broker's files in deploy/, with a real Mosquitto: each user does its part, and nothing else."""
+"""The broker's access list in deploy/, with a real Mosquitto: each user does its part, and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from tests.runtime.mqtt.broker import Broker
-from tests.runtime.mqtt.collector import Collector, until
-from tests.runtime.mqtt.conftest import config_for
-from whycam.mqtt.client import MqttClient
+from tests.runtime.mqtt.collector import Collector
+from tests.runtime.mqtt.deployed import FILES
 from whycam.mqtt.homeassistant import discovery_topic, status_topic
-from whycam.mqtt.message import Message
 from whycam.mqtt.topics import Topics
 
-DEPLOY = Path(__file__).parents[3] / "deploy"
-ACL = (DEPLOY / "mosquitto.acl.example").read_text(encoding="utf-8")
-CONF = (DEPLOY / "mosquitto.conf.example").read_text(encoding="utf-8")
+ACL = (FILES / "whycam.acl").read_text(encoding="utf-8")
 DEVICE = "entrance"
 TOPICS = Topics("whycam", DEVICE)
 OTHER = Topics("whycam", "yard")
-USERS = (DEVICE, "yard", "guard", "operator", "homeassistant", "stranger")
-ANSWERS = "answers/desk"
+ROLES = ("guard", "operator", "maintainer", "metrics", "homeassistant")
+USERS = (DEVICE, "newcomer", *ROLES)
+ANSWERS = f"answers/{DEVICE}/desk"
+
+
+def _others(role: str) -> set[str]:
+    return {topic for topic in AS_A_ROLE if topic != Topics("whycam", role).availability}
+
 
 PUBLISHED = (
     TOPICS.availability,
     TOPICS.telemetry,
+    f"{TOPICS.base}/bundles",
+    f"{TOPICS.base}/bundles/install/response",
     TOPICS.state("gate"),
     TOPICS.drift("gate"),
     TOPICS.score("gate"),
+    f"{TOPICS.base}/gate/shadow",
     TOPICS.alert("gate"),
     TOPICS.heatmap("gate", "018f"),
     TOPICS.set_response("gate"),
     TOPICS.explain_response("gate"),
 )
-COMMANDS = (TOPICS.set("gate"), TOPICS.explain("gate"))
-FOREIGN = (OTHER.alert("gate"), OTHER.availability, OTHER.set("gate"), OTHER.explain("gate"))
+FIGURES = {topic for topic in PUBLISHED if not topic.endswith(("/heatmap", "/response"))}
+INSTALL = f"{TOPICS.base}/bundles/install"
+COMMANDS = (TOPICS.set("gate"), TOPICS.explain("gate"), INSTALL)
+FOREIGN = (OTHER.alert("gate"), OTHER.availability, OTHER.set("gate"), OTHER.explain("gate"), f"{OTHER.base}/bundles")
+FOREIGN_INSTALL = f"{OTHER.base}/bundles/install"
+AS_A_ROLE = tuple(Topics("whycam", role).availability for role in ROLES)
+"""What would make a device of somebody who is none."""
+OUTSIDE = (
+    "answers/yard/desk",
+    "homeassistant/device/whycam/yard/config",
+    "whycam",
+    "whycams/entrance/telemetry",
+    "other",
+)
 DISCOVERY = discovery_topic("homeassistant", TOPICS)
 STATUS = status_topic("homeassistant")
-ALL = (*PUBLISHED, *COMMANDS, *FOREIGN, DISCOVERY, STATUS, ANSWERS)
+NEWCOMER = Topics("whycam", "newcomer").alert("gate")
+ALL = (
+    *(*PUBLISHED, *COMMANDS, *FOREIGN, FOREIGN_INSTALL, *AS_A_ROLE, *OUTSIDE),
+    *(DISCOVERY, STATUS, ANSWERS, NEWCOMER),
+)
+DEVICES = {*PUBLISHED, *COMMANDS, *FOREIGN, FOREIGN_INSTALL, NEWCOMER}
+"""What there is to be heard of devices."""
 
+ORDERS = {TOPICS.set("gate"), TOPICS.explain("gate"), OTHER.set("gate"), OTHER.explain("gate")}
 MAY_PUBLISH = {
     DEVICE: {*PUBLISHED, *COMMANDS, DISCOVERY, ANSWERS},
+    "newcomer": {NEWCOMER},
     "guard": set(),
-    "operator": {*COMMANDS, OTHER.set("gate"), OTHER.explain("gate")},
-    "homeassistant": {TOPICS.set("gate"), OTHER.set("gate"), DISCOVERY, STATUS},
-    "stranger": set(),
+    "operator": ORDERS,
+    "maintainer": {*ORDERS, INSTALL, FOREIGN_INSTALL},
+    "metrics": set(),
+    "homeassistant": {TOPICS.set("gate"), OTHER.set("gate"), DISCOVERY, STATUS, OUTSIDE[1]},
 }
 MAY_READ = {
     DEVICE: {TOPICS.availability, *COMMANDS, STATUS},
-    "guard": {*PUBLISHED, *COMMANDS, *FOREIGN},
-    "operator": {*PUBLISHED, *COMMANDS, *FOREIGN, ANSWERS},
-    "homeassistant": {*PUBLISHED, *COMMANDS, *FOREIGN, DISCOVERY, STATUS},
-    "stranger": set(),
+    "newcomer": {STATUS},
+    "guard": {"whycam", *DEVICES, *_others("guard")},
+    "operator": {"whycam", *DEVICES, *_others("operator"), ANSWERS, OUTSIDE[0]},
+    "maintainer": {"whycam", *DEVICES, *_others("maintainer"), ANSWERS, OUTSIDE[0]},
+    "metrics": {*FIGURES, *FOREIGN[:2], FOREIGN[4], NEWCOMER, *_others("metrics")},
+    "homeassistant": {"whycam", *DEVICES, *_others("homeassistant"), DISCOVERY, STATUS, OUTSIDE[1]},
 }
 _AUDITOR = "auditor"
 _END = "end/of-test"
@@ -102,37 +129,3 @@ def test_a_user_reads_what_is_for_it_and_nothing_else(connect: Callable[..., Col
     one.wait_for(_END)
 
     assert {message.topic for message in one.messages} - {_END} == MAY_READ[user]
-
-
-def test_nobody_comes_in_with_a_wrong_password(broker: Broker, tmp_path: Path) -> None:
-    password = tmp_path / "password"
-    password.write_text("wrong")
-    password.chmod(0o600)
-    device = MqttClient(config_for(broker.port, username=DEVICE, password_file=password), DEVICE)
-    device.start()
-    try:
-        assert "uthori" in until(lambda: device.problem, "the refusal")
-    finally:
-        device.stop()
-
-
-def test_the_example_runs_with_the_service_over_tls(start_broker: Callable[..., Broker], tmp_path: Path) -> None:
-    """All of mosquitto.conf.example, with the test's port and its own files in place of those in /etc."""
-    ours = ("listener", "cafile", "certfile", "keyfile", "allow_anonymous", "password_file", "acl_file", "autosave")
-    lines = [line for line in CONF.splitlines() if line and not line.startswith(("#", *ours))]
-    assert lines
-    broker = start_broker(passwords=dict.fromkeys(USERS, "x"), acl=ACL, tls=True, settings=lines)
-    password = tmp_path / "password"
-    password.write_text("x")
-    password.chmod(0o600)
-    config = config_for(broker.port, username=DEVICE, password_file=password, tls=True, ca_file=broker.ca_file)
-    device = MqttClient(config, DEVICE)
-    device.start()
-    try:
-        until(lambda: device.is_connected, "the connection")
-        device.publish(Message(TOPICS.alert("gate"), b"{}"))
-        until(lambda: "Received PUBLISH from whycam-entrance" in broker.log, "the alert at the broker")
-    finally:
-        device.stop()
-    assert device.refused == 0
-    assert "Denied PUBLISH" not in broker.log

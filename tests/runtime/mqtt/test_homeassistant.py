@@ -40,7 +40,7 @@ def render(key: str, payload: dict[str, Any], template: str = "value_template", 
 def test_the_message_has_what_device_discovery_asks_for() -> None:
     message = discovery_message("homeassistant", TOPICS, "1.2", CAMERAS)
     config = announced()
-    assert message.topic == "homeassistant/device/whycam_gate/config"
+    assert message.topic == "homeassistant/device/whycam/gate/config"
     assert message.retain
     assert config["device"]["identifiers"] == ["whycam/gate"]
     assert config["origin"]["name"] == "whycam"
@@ -137,7 +137,7 @@ def test_the_service_announces_answers_the_birth_message_and_takes_back(tmp_path
     reason = missing()
     if reason:
         pytest.skip(reason)
-    topic = "homeassistant/device/whycam_post/config"
+    topic = "homeassistant/device/whycam/post/config"
     with Running(tmp_path, cameras=({}, {"name": "yard"})) as running, Collector(running.broker.port, topic) as home:
         first = json.loads(home.wait_for(topic)[0].payload)["components"]
         assert {"gate.alert", "yard.alert", "gate.threshold.fire"} <= set(first)

@@ -22,7 +22,7 @@ from whycam.mqtt.payloads import DriftPayload
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 TOPIC = f"whycam/{DEVICE}/gate/drift"
-DISCOVERY = f"homeassistant/device/whycam_{DEVICE}/config"
+DISCOVERY = f"homeassistant/device/whycam/{DEVICE}/config"
 
 
 def on(directory: Path, scenes: Sequence[tuple[str, int]], *, cameras: Sequence[dict[str, Any]] = ({},)) -> Running:
