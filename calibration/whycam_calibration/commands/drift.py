@@ -38,18 +38,21 @@ def drift(
     A camera that moved, a dirty lens, night. At least a minute of footage is needed; hours of it, at all times of the
     day that are normal, make the limits narrow and true.
     """
+    from rich.console import Console
+
     from whycam.bundle import Bundle
     from whycam.clips import find_videos
     from whycam.commands.progress import tracked
     from whycam.detect import Model
     from whycam_calibration.drift import calibrate_drift
     from whycam_calibration.drift.zones import zones_of
-    from whycam_calibration.report.screen import screen, show
+    from whycam_calibration.report.screen import screen, show, tell_signature
 
     opened = Bundle.open(bundle)
     videos = find_videos(footage)
     prepare = zones_of(config, camera)
     model = Model(opened, precision, provider)
+    signed = opened.signed
     left = iter(range(len(videos), 0, -1))
 
     def track(items: Iterable[Item], total: int | None) -> Iterator[Item]:
@@ -59,3 +62,4 @@ def drift(
     console = screen()
     show(report, console)
     console.print(f"[dim]{bundle / 'calibration.drift.html'}[/]", soft_wrap=True)
+    tell_signature(signed, bundle, Console(stderr=True))

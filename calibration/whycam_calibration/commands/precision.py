@@ -58,7 +58,7 @@ def precision(
     from whycam_calibration.precision.options import Options
     from whycam_calibration.precision.run import calibrate_precision
     from whycam_calibration.precision.tensorrt import build_engines, check_tensorrt
-    from whycam_calibration.report.screen import screen, show
+    from whycam_calibration.report.screen import screen, show, tell_signature
 
     limits = Limits(max_score_drift, min_agreement, min_heatmap_correlation)
     options = Options(precision, method, images, limits, cache or default_cache())  # type: ignore[arg-type]  # it checks
@@ -68,11 +68,13 @@ def precision(
         raise CalibrationError("--footage is missing: name a folder with videos of the places where it will watch")
     progress = Console(stderr=True)
     if footage is not None:
+        signed = Bundle.open(bundle).signed
         with Bars(progress) as bars:
             report = calibrate_precision(bundle, footage, options, bars.show)
         show(report, screen())
         page = bundle / f"calibration.{report.kind}.html"
         progress.print(f"whycam: wrote {page}, and what it tells of, into {bundle}", soft_wrap=True, highlight=False)
+        tell_signature(signed, bundle, progress)
     if tensorrt:
         wanted = "int8" if precision == "auto" else precision
         with Bars(progress) as bars:

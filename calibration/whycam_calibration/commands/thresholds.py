@@ -49,7 +49,7 @@ def thresholds(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from whycam.bundle import reopened, revise
-    from whycam_calibration.report.screen import screen, show
+    from whycam_calibration.report.screen import screen, show, tell_signature
     from whycam_calibration.report.stored import report_files
     from whycam_calibration.thresholds import Options, calibrate
     from whycam_calibration.thresholds.report import report_of
@@ -71,6 +71,8 @@ def thresholds(
         report = report_of(made)
     for why in made.material.unread.values():
         print("whycam: left out:", " ".join(why.split()), file=sys.stderr)
+    signed = made.bundle.signed
     revise(reopened(made.bundle), report_files(report), **made.changes())
     show(report, screen())
     print(f"whycam: wrote {made.bundle.path}: manifest.json, calibration.thresholds.html and .json", file=sys.stderr)
+    tell_signature(signed, made.bundle.path, stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -32,6 +33,17 @@ def show(report: Report, console: Console) -> None:
     for section in report.sections:
         for table in section.tables:
             console.print(_grid(table, section.title))
+
+
+def tell_signature(signed: bool, bundle: Path, console: Console) -> None:
+    """Say on `console` that `bundle`, where it was signed before it was changed, is not any more."""
+    if signed:
+        console.print(
+            f"whycam: {bundle} was signed, and is another bundle now: sign it again with `whycam bundle sign`",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
 
 
 def _grid(table: Table, title: str) -> Grid:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from whycam.bundle import Manifest, file_entry, write_manifest
-from whycam.bundle.manifest import MANIFEST, CamLayer, FrameSize, Parity, Step, Window
+from whycam.bundle.manifest import MANIFEST, CamLayer, FrameSize, Parity, Step, Window, plain_name, seen_text
 from whycam.detect.sampling import longest_gap
 from whycam_export.convert import parity
 from whycam_export.convert.chain import Chain, cut, load_model
@@ -114,6 +114,10 @@ def export_bundle(
 
 
 def _check_output(output: Path) -> None:
+    try:
+        plain_name(output.stem)
+    except ValueError as error:
+        raise ModelError(f"{output}: its name {error}; choose another name") from None
     if output.is_dir() and not (output / MANIFEST).is_file() and any(output.iterdir()):
         raise ModelError(f"{output}: is a directory but no bundle, it will not be replaced; choose another name")
     if output.is_file():
@@ -151,6 +155,11 @@ def _meaning(model: Path, options: ExportOptions) -> _Meaning:
     meaning = _Meaning(**found)
     if len(set(meaning.classes)) != len(meaning.classes) or not all(meaning.classes):
         raise ModelError(f"--classes {','.join(meaning.classes)}: the names must be distinct and not empty")
+    try:
+        for name in (*meaning.classes, options.version):
+            seen_text(name)
+    except ValueError as error:
+        raise ModelError(f"--classes or --model-version: a name {error}") from None
     if meaning.normal not in meaning.classes:
         raise ModelError(f"--normal {meaning.normal}: not among the classes {', '.join(meaning.classes)}")
     if not 0 < meaning.frame_interval < 3600:

@@ -74,7 +74,7 @@ def unpack(
 
     Raises BundleError, as one of its kinds in `whycam.errors`, that says what is wrong and what to do.
     """
-    with _opened(archive) as (file, name):
+    with opened(archive) as (file, name):
         reader = ArchiveReader(file, name)
         judge(reader.head, keys, name)
         _check_room(reader.head.manifest, into, name)
@@ -95,7 +95,7 @@ def unpack(
 
 def read_archive_head(archive: Path) -> Head:
     """The manifest and the signature of the archive at `archive`, neither trusted; raises as `unpack` does."""
-    with _opened(archive) as (file, name):
+    with opened(archive) as (file, name):
         return ArchiveReader(file, name).head
 
 
@@ -148,9 +148,6 @@ def _write(file: BinaryIO, bundle: Bundle, head: Head, progress: Progress | None
     done, total = 0, sum(entry.bytes for entry in head.manifest.files.values())
     for name, entry in sorted(head.manifest.files.items()):
         with bundle.file(name).open("rb") as source:
-            if name.endswith(".onnx"):
-                check_graph(source, bundle.path / name)
-                source.seek(0)
             file.write(member_header(name, entry.bytes))
             while chunk := source.read(_CHUNK):
                 file.write(chunk)
@@ -178,7 +175,8 @@ def _check_room(manifest: Manifest, into: Path, name: str) -> None:
 
 
 @contextmanager
-def _opened(archive: BinaryIO | Path) -> Iterator[tuple[BinaryIO, str]]:
+def opened(archive: BinaryIO | Path) -> Iterator[tuple[BinaryIO, str]]:
+    """The file of an archive, and what messages call it; raises BundleError where it cannot be read."""
     if not isinstance(archive, Path):
         yield archive, str(getattr(archive, "name", "the archive"))
         return

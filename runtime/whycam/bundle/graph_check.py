@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from whycam.bundle.onnx_wire import LENGTH, VARINT, Message, WireError
 from whycam.errors import UnsafeGraphError
+from whycam.printable import printable
 
 DOMAINS = ("", "ai.onnx")
 """Whose operators a graph may use."""
@@ -102,6 +103,6 @@ class _Check:
         if (kind, number) in _DOMAIN:
             domain = self._message.text(first, last) if wire == LENGTH else "?"
             if domain not in _DOMAIN[kind, number]:
-                raise _UnsafeError(f"it uses operators of '{' '.join(domain.split())}'")
+                raise _UnsafeError(f"it uses operators of '{printable(domain)}'")
         elif (kind, number) == _DATA_LOCATION and (wire != VARINT or first != 0):
             raise _UnsafeError(_REFUSED["tensor", 13])

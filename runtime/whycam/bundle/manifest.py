@@ -19,14 +19,16 @@ NAME_BYTES = 100
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-def _seen(text: str) -> str:
+def seen_text(text: str) -> str:
+    """`text`; raises ValueError where it is empty or would do something to a terminal."""
     if not text or any(unicodedata.category(letter) in _UNSEEN for letter in text):
         raise ValueError("is empty or has characters that cannot be seen")
     return text
 
 
-def _plain(name: str) -> str:
-    if len(_seen(name).encode()) > NAME_BYTES or unicodedata.normalize("NFC", name) != name:
+def plain_name(name: str) -> str:
+    """`name`; raises ValueError where it is no file's, or might be another's than one in the folder where it is put."""
+    if len(seen_text(name).encode()) > NAME_BYTES or unicodedata.normalize("NFC", name) != name:
         raise ValueError(f"is longer than {NAME_BYTES} bytes, or not in Unicode's composed form")
     if name.startswith(".") or "/" in name or "\\" in name:
         raise ValueError(f"'{name}' is no plain name: it begins with a dot, or has a slash")
@@ -34,9 +36,9 @@ def _plain(name: str) -> str:
 
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Text = Annotated[str, AfterValidator(_seen)]
+Text = Annotated[str, AfterValidator(seen_text)]
 """A line of text that can be shown on a terminal."""
-PlainName = Annotated[str, AfterValidator(_plain)]
+PlainName = Annotated[str, AfterValidator(plain_name)]
 """A name that is a file's in the folder where it is put, and never another's."""
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from whycam.bundle.manifest import Manifest
+from whycam.bundle.manifest import SIGNATURE, Manifest
 from whycam.bundle.store import Bundle, file_entry, write_manifest, write_to_disk
 from whycam.errors import BundleError
 
@@ -33,7 +33,8 @@ def revise(bundle: Bundle, files: Mapping[str, bytes], *, drop: Collection[str] 
     """Write `files` into `bundle`, take out those named in `drop`, change these keys of its manifest.
 
     While a file is replaced that was there before, the manifest does not name it: a service that starts then, or after
-    the power was cut, finds a bundle without that precision or without that drift file, never a damaged one.
+    the power was cut, finds a bundle without that precision or without that drift file, never a damaged one. Its
+    signature is gone then: the bundle is another, and must be signed again.
 
     Raises BundleError where the bundle has been changed since it was opened, or cannot be written to, and ValueError
     where the changed manifest would contradict itself; nothing is changed then.
@@ -49,6 +50,8 @@ def revise(bundle: Bundle, files: Mapping[str, bytes], *, drop: Collection[str] 
             entries = {name: entry for name, entry in before.files.items() if name not in drop}
             entries |= {name: file_entry(draft) for name, draft in drafts.items()}
             after = Manifest.model_validate({**dict(before), **changes, "files": entries})
+            # The signature is of what the bundle was: without it, nobody takes the new one for what was signed.
+            (bundle.path / SIGNATURE).unlink(missing_ok=True)
             touched = {*drop, *files} & set(before.files)
             if touched:
                 write_manifest(bundle.path, _without(before, touched))

@@ -26,7 +26,7 @@ MOST_SIGNATURES = 32
 
 # What is signed begins with it, so that a signature serves for nothing else that the same key may ever sign.
 _PREFIX = f"{SCHEMA}\0".encode()
-_MOST_KEY_BYTES = 16 << 10
+MOST_KEY_BYTES = 16 << 10
 
 
 def _signature(text: str) -> str:
@@ -105,7 +105,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     """The public key in the PEM file at `path`; raises BundleError where there is none."""
     try:
         with path.open("rb") as file:
-            key = load_pem_public_key(file.read(_MOST_KEY_BYTES))
+            key = load_pem_public_key(file.read(MOST_KEY_BYTES))
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); allow it, or take it away") from None
     except (ValueError, UnsupportedAlgorithm):

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from whycam.bundle.graph_check import check_graph
 from whycam.bundle.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest
 from whycam.errors import BundleError, BundleTooLargeError, DamagedBundleError
+from whycam.printable import printable
 
 MOST_MANIFEST_BYTES = 4 << 20
 MOST_SIGNATURE_BYTES = 64 << 10
@@ -39,9 +41,9 @@ class Bundle:
         return cls(directory, parse_manifest(read_manifest(directory), directory / MANIFEST))
 
     def file(self, name: str) -> Path:
-        """The path of the bundle's file `name`, its SHA-256 checked.
+        """The path of the bundle's file `name`, its SHA-256 checked, and what it asks for where it is a graph.
 
-        Raises BundleError where the manifest does not name it, or it is missing or has been changed.
+        Raises BundleError where the manifest does not name it, or it is missing, has been changed or is not safe.
         """
         entry = self.manifest.files.get(name)
         if entry is None:
@@ -49,11 +51,22 @@ class Bundle:
         path = self.path / name
         if not path.is_file():
             raise BundleError(f"{path}: missing from the bundle; copy or export the bundle again")
-        if file_entry(path) != entry:
-            raise DamagedBundleError(
-                f"{path}: damaged, its SHA-256 is not the manifest's; copy or export the bundle again"
-            )
+        try:
+            if file_entry(path) != entry:
+                raise DamagedBundleError(
+                    f"{path}: damaged, its SHA-256 is not the manifest's; copy or export the bundle again"
+                )
+            if name.endswith(".onnx"):
+                with path.open("rb") as file:
+                    check_graph(file, path)
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror or error}); allow it") from error
         return path
+
+    @property
+    def signed(self) -> bool:
+        """Whether somebody has signed it; who, `whycam.bundle.archive.judge` tells."""
+        return (self.path / SIGNATURE).exists()
 
     @contextmanager
     def checking(self, names: Iterable[str]) -> Iterator[None]:
@@ -141,4 +154,5 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:200] or "the file"
-        raise BundleError(f"{path}: {where}: {first['msg'][:300]}; export the model again with this version") from None
+        wrong = printable(f"{where}: {first['msg'].removeprefix('Value error, ')[:300]}")
+        raise BundleError(f"{path}: {wrong}; export the model again with this version") from None

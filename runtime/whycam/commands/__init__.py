@@ -45,6 +45,7 @@ def _options(
 def main() -> None:
     """Run the command line; bad input gets one line on stderr and exit status 2."""
     from whycam.commands.bench import bench
+    from whycam.commands.bundle import app as bundle
     from whycam.commands.config import app as config
     from whycam.commands.explain import explain
     from whycam.commands.replay import replay
@@ -58,6 +59,7 @@ def main() -> None:
     app.command()(watch)
     app.command()(replay)
     app.command()(bench)
+    app.add_typer(bundle, name="bundle")
     app.add_typer(config, name="config")
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:

@@ -86,14 +86,6 @@ def read(root: str, message: Received) -> Event:
     return _with(event, *_parse(kind, device, camera, message.payload))
 
 
-def printable(text: object) -> str:
-    """`text` in one line that does nothing to a terminal: what is not printable is escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in str(text)
-    )
-
-
 def _with(event: Event, payload: Payload | None, data: Any) -> Event:
     return Event(event.kind, event.topic, event.device, event.camera, event.episode, payload, data, event.raw)
 

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from whycam.mqtt.payloads import AlertPayload, ScorePayload, StatePayload
-from whycam.watch.reading import Event, printable
+from whycam.printable import printable
+from whycam.watch.reading import Event
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")

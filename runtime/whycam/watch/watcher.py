@@ -11,7 +11,8 @@ from whycam.errors import InputError
 from whycam.mqtt.connection import Connection
 from whycam.mqtt.ear import Received
 from whycam.mqtt.server import Server
-from whycam.watch.reading import Event, Nonsense, filters, printable, read
+from whycam.printable import printable
+from whycam.watch.reading import Event, Nonsense, filters, read
 from whycam.watch.saving import Folder, Seen
 
 log = logging.getLogger(__name__)

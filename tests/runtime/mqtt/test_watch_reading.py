@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.runtime.mqtt.watching import ALERT, HOSTILE, JPEG
 from whycam.errors import InputError
 from whycam.mqtt.ear import Received
-from whycam.watch.reading import Nonsense, printable, read
+from whycam.printable import printable
+from whycam.watch.reading import Nonsense, read
 from whycam.watch.session import Login, server_of
 
 

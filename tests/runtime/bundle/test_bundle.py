@@ -108,8 +108,18 @@ def test_a_changed_file_shows_when_the_bundle_is_loaded(bundle: Path, name: str)
         whycam.load(bundle)
 
 
-def test_a_file_that_onnx_runtime_cannot_load(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_graph(bundle: Path) -> None:
     (bundle / "features.onnx").write_bytes(b"no graph, but its hash is right")
+    tiny_bundle.seal(bundle)
+
+    with pytest.raises(BundleError, match=r"features\.onnx: cannot be read as ONNX"):
+        whycam.load(bundle)
+
+
+def test_a_file_that_onnx_runtime_cannot_load(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    graph = onnx.load(bundle / "features.onnx")
+    graph.graph.node[0].op_type = "Casting"
+    onnx.save(graph, bundle / "features.onnx")
     tiny_bundle.seal(bundle)
 
     with pytest.raises(BundleError, match=r"features\.onnx: ONNX Runtime .* cannot load it") as caught:
