@@ -22,6 +22,9 @@ C, MAP = 3, 4
 DECAY = 0.5
 WEIGHTS = np.array([[4, 0, 0], [-1, 9, -6], [-1, -6, 9]], dtype=np.float32)
 
+BLIND = np.array([[4, 4, 0], [-1, -6, -6], [-1, -6, 9]], dtype=np.float32)
+"""A head that takes a fight for normal."""
+
 FREE = "N"
 
 
@@ -128,6 +131,36 @@ def seal(directory: Path) -> None:
     manifest = Manifest.model_validate_json((directory / "manifest.json").read_text())
     files = {name: file_entry(directory / name) for name in manifest.files}
     write_manifest(directory, manifest.model_copy(update={"files": files}))
+
+
+def reweigh(directory: Path, weights: np.ndarray, version: str = "2") -> Path:
+    """Give the bundle in `directory` a head of other `weights`, [classes, colours], and another version."""
+    for name in ("head", "step", "head_vjp", "head_excitation"):
+        path = directory / f"{name}.onnx"
+        if path.exists():
+            model = onnx.load(path)
+            for constant in model.graph.initializer:
+                if constant.name in ("weights", "backwards"):
+                    held = weights.T.copy() if constant.name == "weights" else weights
+                    constant.CopyFrom(numpy_helper.from_array(held, constant.name))
+            onnx.save(model, path)
+    return change(directory, version=version)
+
+
+def retouch(directory: Path) -> Path:
+    """Give the bundle in `directory` a feature extractor that computes the same and is another file."""
+    model = onnx.load(directory / "features.onnx")
+    model.doc_string = "another"
+    onnx.save(model, directory / "features.onnx")
+    return change(directory)
+
+
+def change(directory: Path, **keys: object) -> Path:
+    """Change `keys` of the manifest, and seal the bundle."""
+    manifest = Manifest.model_validate_json((directory / "manifest.json").read_text())
+    write_manifest(directory, Manifest.model_validate({**manifest.model_dump(by_alias=True), **keys}))
+    seal(directory)
+    return directory
 
 
 def _manifest(directory: Path, files: list[str], step: bool) -> Manifest:

@@ -23,7 +23,7 @@ from whycam.alerts.outbox_file import (
     make_reserve,
     transaction,
 )
-from whycam.alerts.outbox_rows import OVERHEAD_BYTES, Kind, Row, packed, unpacked
+from whycam.alerts.outbox_rows import KINDS, OVERHEAD_BYTES, Kind, Row, packed, unpacked
 from whycam.alerts.outbox_salvage import salvage
 from whycam.mqtt.message import Message
 
@@ -34,7 +34,7 @@ _RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message to deliver, and what is given up first when there is no room: heat maps, then alerts."""
+    """A message to deliver, and what is given up first when there is no room, as `KINDS` has it: alerts last."""
 
     kind: Kind
     message: Message
@@ -371,7 +371,7 @@ class Outbox:
         self._gone.add(row)
 
     def _evict(self) -> None:
-        """Keep to the bounds of age and bytes: the oldest go first, heat maps before alerts."""
+        """Keep to the bounds of age and bytes: the oldest go first, alerts last."""
         oldest = self._now() - self._max_age
         first = next(iter(self._sizes.values()), None)
         if first is None or (self._bytes <= self._max_bytes and first[2] >= oldest):
@@ -379,7 +379,7 @@ class Outbox:
         # A dict for its order: after a bound was lowered, tens of thousands may go at once.
         doomed = dict.fromkeys(row for row, (_, _, created) in self._sizes.items() if created < oldest)
         excess = sum(size for row, (_, size, _) in self._sizes.items() if row not in doomed) - self._max_bytes
-        for kind in ("heatmap", "alert"):
+        for kind in KINDS:
             for row in sorted(self._sizes):
                 if excess > 0 and self._sizes[row][0] == kind and row not in doomed:
                     doomed[row] = None

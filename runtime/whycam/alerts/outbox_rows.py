@@ -6,11 +6,13 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from whycam.mqtt.message import Message
 
-Kind = Literal["alert", "heatmap"]
+Kind = Literal["disagreement", "heatmap", "alert"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What is given up first comes first."""
 
 OVERHEAD_BYTES = 512
 """What a row costs beside its payload, about."""
@@ -46,7 +48,7 @@ def unpacked(values: Sequence[Any]) -> Row | None:
     """The row that `values` are; None where they are damaged."""
     number, camera, kind, created, head, payload, checksum = values
     try:
-        if kind not in ("alert", "heatmap") or _checksum(camera, kind, created, head, payload) != checksum:
+        if kind not in KINDS or _checksum(camera, kind, created, head, payload) != checksum:
             return None
         fields = json.loads(head)
         fields["user_properties"] = tuple((name, value) for name, value in fields["user_properties"])

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from whycam.config.file import keys_of, table_in
-from whycam.config.models import AlertRules, Camera, Config, Drift, Motion, Table, Zone
+from whycam.config.models import AlertRules, Camera, Config, Drift, Motion, Shadow, Table, Zone
 
 _VALUES: dict[type[Table], dict[str, Any]] = {
     Config: {"device": "entrance", "state_directory": "/var/lib/whycam", "threads": 2},
@@ -24,6 +24,7 @@ _VALUES: dict[type[Table], dict[str, Any]] = {
         "providers": ["cuda", "cpu"],
         "threshold": 0.8,
     },
+    Shadow: {"bundle": "fight-2.whycam", "precision": "int8", "providers": ["cuda", "cpu"], "threshold": 0.8},
     Zone: {"name": "car park", "polygon": [[0.1, 0.5], [0.9, 0.5], [0.9, 1.0], [0.1, 1.0]]},
 }
 """What the example says where there is no default."""
@@ -46,6 +47,7 @@ _TABLES: tuple[tuple[str, type[Table]], ...] = (
     ("camera.alert", AlertRules),
     ("camera.motion", Motion),
     ("camera.drift", Drift),
+    ("camera.shadow", Shadow),
     ("camera.zone", Zone),
 )
 _INTRODUCTION = """\
@@ -62,11 +64,10 @@ def example() -> str:
         several = table in (Camera, Zone)
         header = f"[[{name}]]" if several else f"[{name}]"
         parts += ["", f"# {_sentence(table)}"]
-        # A zone in the example would blind the camera to the rest.
-        parts.append(f"# {header}" if table is Zone else header)
-        parts += [
-            line if not line or line.startswith("#") or table is not Zone else f"# {line}" for line in _keys(table)
-        ]
+        # A zone in the example would blind the camera to the rest; a shadow would cost what another camera does.
+        out = table in (Shadow, Zone)
+        parts.append(f"# {header}" if out else header)
+        parts += [line if not line or line.startswith("#") or not out else f"# {line}" for line in _keys(table)]
     return "\n".join(parts) + "\n"
 
 

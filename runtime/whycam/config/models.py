@@ -97,7 +97,7 @@ class Outbox(Table):
     max_bytes: int = Field(
         default=64 * MIB,
         ge=MIB,
-        description="bytes of waiting messages; beyond, heat maps are given up first, alerts last",
+        description="bytes of waiting messages; beyond, heat maps are given up before alerts",
     )
     max_age_days: float = Field(
         default=30.0, gt=0, le=3650, description="days after which a waiting message is given up"
@@ -263,6 +263,25 @@ class Drift(Table):
     )
 
 
+class Shadow(Table):
+    """A candidate that judges the same frames beside the camera's bundle, and never alerts."""
+
+    bundle: Path = Field(description="the candidate's bundle")
+    precision: str | None = Field(default=None, description="by default the camera's")
+    providers: tuple[str, ...] | None = Field(default=None, description="by default the camera's")
+    threshold: Share | dict[str, Share] | None = Field(
+        default=None,
+        description="the score at which the candidate would raise an alert; by default its bundle's, whatever the "
+        "camera's is",
+    )
+    within_seconds: Seconds = Field(
+        default=5.0, description="they disagree about an episode that one raises and the other not within so long"
+    )
+    disagreements_per_hour: int = Field(
+        default=12, ge=0, le=3600, description="so many are published with heat maps at most; all are counted"
+    )
+
+
 class Zone(Table):
     """A polygon of the picture."""
 
@@ -307,6 +326,7 @@ class Camera(Table):
     alert: AlertRules = AlertRules()
     motion: Motion = Motion()
     drift: Drift = Drift()
+    shadow: Shadow | None = None
     zones: tuple[Zone, ...] = Field(default=(), alias="zone")
     stall_seconds: float = Field(
         default=10.0, ge=1, le=600, description="a camera that gives no frame for so long is opened anew"
@@ -332,6 +352,22 @@ class Camera(Table):
         if self.credentials_file is not None and self.credentials_credential is not None:
             raise ValueError("credentials_file and credentials_credential exclude each other: keep one")
         return self
+
+    @property
+    def candidate(self) -> Camera | None:
+        """The camera as it would be after a switch to the shadow's bundle; None without a shadow."""
+        shadow = self.shadow
+        if shadow is None:
+            return None
+        return self.model_copy(
+            update={
+                "bundle": shadow.bundle,
+                "precision": shadow.precision or self.precision,
+                "providers": shadow.providers or self.providers,
+                "threshold": shadow.threshold,
+                "shadow": None,
+            }
+        )
 
 
 class Config(Table):

@@ -63,6 +63,11 @@ class Detector:
         return self._logits
 
     @property
+    def newest(self) -> Sample:
+        """The sample that the last decision was made with; IndexError where there was none yet."""
+        return self._ring.newest
+
+    @property
     def manifest(self) -> Manifest:
         """What the bundle says of its model."""
         return self.model.manifest

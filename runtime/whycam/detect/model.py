@@ -17,7 +17,7 @@ from whycam.detect.late import LateGraph
 from whycam.detect.memory import release_memory
 from whycam.detect.ring import Sample, Snapshot
 from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
-from whycam.detect.sessions import choose_providers, feature_file, open_graph, step_file
+from whycam.detect.sessions import Graph, choose_providers, feature_file, open_graph, step_file
 from whycam.detect.temperature import tempered
 from whycam.errors import InputError
 from whycam.explain.explanation import Explanation
@@ -52,21 +52,30 @@ class Model:
         precision: str = "fp32",
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        *,
+        beside: Model | None = None,
     ) -> None:
-        """See `whycam.load`."""
+        """See `whycam.load`.
+
+        Where the feature extractor is that of the model `beside`, by its SHA-256, precision and providers, it is not
+        opened again: see `shares_features`.
+        """
         if threads is not None and threads < 1:
             raise InputError(f"threads {threads}: give 1 or more, or none for one in each core")
         self.bundle = bundle
         self.precision = precision
         self._wanted = choose_providers(providers)
+        self._insist = providers is not None
         manifest = bundle.manifest
         start = partial(open_graph, bundle, providers=self._wanted, threads=threads)
         extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
+        self._extractor = (bundle.manifest.files[extractor.file].sha256, extractor.inputs, extractor.outputs)
         step = step_spec(manifest, step_file(manifest, precision, self._wanted))
         # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.
         specs = explanation_specs(manifest)
         with bundle.checking(spec.file for spec in specs.values()):
-            self._features = start(extractor, insist=providers is not None)
+            twin = beside if beside is not None and beside._runs(self) else None
+            self._features: Graph = start(extractor, insist=self._insist) if twin is None else twin._features
             self._step = start(step) if manifest.step.available else None
         # Only the head may have to run for every frame.
         often = ("head",) if self._step is None else ()
@@ -85,6 +94,10 @@ class Model:
     def providers(self) -> tuple[str, ...]:
         """ONNX Runtime's names of the execution providers that the feature extractor runs on, in order."""
         return self._features.providers
+
+    def shares_features(self, other: Model) -> bool:
+        """Whether what the CNN makes of a frame for `other` is what it makes of it for this model: they share it."""
+        return self._features is other._features
 
     @property
     def threads(self) -> int | None:
@@ -235,6 +248,11 @@ class Model:
     def inquiry(self, window: Snapshot, target: NDArray[np.float32], *, usual: bool = False) -> Inquiry:
         """What methods ask of `window`, about its logits weighed by `target` f32 [K]; see `Inquiry`."""
         return Inquiry(self._run, window, target, usual=usual)
+
+    def _runs(self, other: Model) -> bool:
+        """Whether the feature extractor that runs here is the one that `other` asks for."""
+        alike = (self._extractor, self.precision, self._wanted) == (other._extractor, other.precision, other._wanted)
+        return alike and (self._insist or not other._insist)
 
     def _run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         graph = self._features if name == "features" else self._late[name]()

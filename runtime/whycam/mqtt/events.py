@@ -11,12 +11,14 @@ from whycam.mqtt.payloads import (
     OFFLINE,
     ONLINE,
     AlertPayload,
+    DisagreementPayload,
     DriftPayload,
     ErrorPayload,
     ExplainResponse,
     Payload,
     ScorePayload,
     SetResult,
+    ShadowPayload,
     StatePayload,
     TelemetryPayload,
 )
@@ -28,6 +30,8 @@ TYPES = {
     "state": "io.whycam.state",
     "drift": "io.whycam.drift",
     "score": "io.whycam.score",
+    "shadow": "io.whycam.shadow",
+    "disagreement": "io.whycam.shadow.disagreement",
     "telemetry": "io.whycam.telemetry",
     "set": "io.whycam.set.result",
     "explain": "io.whycam.explain.response",
@@ -148,6 +152,32 @@ def score_message(topics: Topics, payload: ScorePayload) -> Message:
         time=payload.time,
         qos=0,
         expiry_seconds=SCORE_EXPIRY_SECONDS,
+    )
+
+
+def shadow_message(topics: Topics, payload: ShadowPayload) -> Message:
+    """How a candidate compares: of no use when late."""
+    return event(
+        topics.shadow(payload.camera),
+        payload,
+        kind=TYPES["shadow"],
+        source=topics.source(payload.camera),
+        time=payload.time,
+        qos=0,
+        expiry_seconds=SCORE_EXPIRY_SECONDS,
+    )
+
+
+def disagreement_message(topics: Topics, payload: DisagreementPayload) -> Message:
+    """An episode that only one of two bundles has raised."""
+    return event(
+        topics.disagreement(payload.camera),
+        payload,
+        kind=TYPES["disagreement"],
+        source=topics.source(payload.camera),
+        time=payload.time,
+        id=payload.id,
+        subject=payload.label,
     )
 
 

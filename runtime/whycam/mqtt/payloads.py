@@ -230,6 +230,104 @@ class ScorePayload(Payload):
     alert: bool = Field(description="Whether an anomalous class has reached its threshold.")
 
 
+class ExplainedFrame(Payload):
+    """A frame under its heat map."""
+
+    index: int = Field(ge=0, description="Place in the window, 0 the oldest.")
+    time: Timestamp = Field(description="When the frame was captured.")
+    relevance: Share = Field(description="The frame's share in the decision.")
+    image: str = Field(
+        description="JPEG, base64.", json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/jpeg"}
+    )
+
+
+class ShadowScores(Payload):
+    """One of the two bundles, and what it says of a frame."""
+
+    bundle: str = Field(description="The model's name.")
+    version: str = Field(description="The model's version.")
+    precision: str = Field(description="fp32, fp16 or int8.")
+    scores: dict[str, Share] = Field(description="By class; empty while the window is cold.")
+    label: str | None = Field(description="The class with the highest score; null while the window is cold.")
+    alert: bool = Field(description="Whether an anomalous class has reached its threshold.")
+
+
+class ShadowEpisodes(Payload):
+    """Episodes, by who has raised them."""
+
+    both: Count
+    live_only: Count
+    candidate_only: Count
+
+
+class ShadowPayload(Payload):
+    """How the candidate compares with the camera's bundle, as often as scores. Lost while the broker is away."""
+
+    schema_name: Literal["whycam.shadow/1"] = Field(
+        default="whycam.shadow/1", alias="schema", description="Name and version."
+    )
+    device: str
+    camera: str
+    time: Timestamp = Field(description="When the frame was captured that the scores are of.")
+    live: ShadowScores
+    candidate: ShadowScores | None = Field(default=None, description="Null where it could not judge this frame.")
+    shares_features: bool = Field(
+        default=False, description="Whether both have the same feature extractor, which then runs once."
+    )
+    since: Timestamp | None = Field(
+        default=None, description="When the candidate was loaded: what follows counts from then; null: it is not."
+    )
+    compared: Count = Field(default=0, description="Frames on which both windows were full.")
+    agreed: Count = Field(default=0, description="Those on which both gave the same class the highest score.")
+    mean_difference: Share = Field(
+        default=0.0,
+        description="Of the scores on these frames: of each frame, that of the class whose scores are farthest apart.",
+    )
+    max_difference: Share = Field(default=0.0, description="The largest of these differences.")
+    episodes: ShadowEpisodes
+    skipped: Count = Field(
+        default=0,
+        description="Frames that the candidate was not asked about, as it was behind or rested after trouble.",
+    )
+    failed: Count = Field(default=0, description="Frames that it could not judge.")
+    withheld: Count = Field(
+        default=0, description="Disagreements that were counted and not published, beyond the number per hour."
+    )
+    trouble: str | None = Field(default=None, description="What is wrong with the candidate; null: nothing.")
+
+
+class ShadowView(ShadowScores):
+    """One of the two bundles, and how it sees an episode."""
+
+    score: Share | None = Field(description="Of the episode's class; null where the model does not know it.")
+    threshold: Share | None = Field(description="The score at which it raises that class; null where it never does.")
+    heatmap: ExplainedFrame | None = Field(
+        default=None, description="Why, for the episode's class; null where that could not be explained."
+    )
+
+
+class DisagreementPayload(Payload):
+    """An episode that only one of the two bundles has raised. It may come more than once: see `id`."""
+
+    schema_name: Literal["whycam.shadow.disagreement/1"] = Field(
+        default="whycam.shadow.disagreement/1", alias="schema", description="Name and version."
+    )
+    id: str = Field(min_length=1, description="A UUIDv7, the same in all repetitions; the id of the CloudEvent.")
+    device: str
+    camera: str
+    time: Timestamp = Field(description="When it was raised; scores and heat maps are of that moment.")
+    onset: Timestamp = Field(description="When the score first reached the threshold.")
+    label: str = Field(description="The class.")
+    raised_by: Literal["live", "candidate"]
+    within_seconds: float = Field(ge=0, description="How long the other had to raise it too.")
+    alert: str | None = Field(
+        default=None, description="The camera's alert of that class that was open then; null where there was none."
+    )
+    method: str = Field(description="How the heat maps are made.")
+    live: ShadowView
+    candidate: ShadowView
+
+
 class StageTelemetry(Payload):
     """How long a stage of the work takes."""
 
@@ -360,17 +458,6 @@ class ExplainRequest(Command):
     )
 
 
-class ExplainedFrame(Payload):
-    """A frame under its heat map."""
-
-    index: int = Field(ge=0, description="Place in the window, 0 the oldest.")
-    time: Timestamp = Field(description="When the frame was captured.")
-    relevance: Share = Field(description="The frame's share in the decision.")
-    image: str = Field(
-        description="JPEG, base64.", json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/jpeg"}
-    )
-
-
 class ExplainResponse(Payload):
     """Why: the answer to a request."""
 
@@ -419,6 +506,8 @@ PUBLISHED: tuple[type[Payload], ...] = (
     StatePayload,
     DriftPayload,
     ScorePayload,
+    ShadowPayload,
+    DisagreementPayload,
     TelemetryPayload,
     SetResult,
     ExplainResponse,

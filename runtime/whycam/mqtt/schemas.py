@@ -20,6 +20,7 @@ from whycam.mqtt.message import JPEG, JSON
 from whycam.mqtt.payloads import (
     AlertPayload,
     Command,
+    DisagreementPayload,
     DriftPayload,
     ErrorPayload,
     ExplainRequest,
@@ -27,6 +28,7 @@ from whycam.mqtt.payloads import (
     ScorePayload,
     SetCommand,
     SetResult,
+    ShadowPayload,
     StatePayload,
     TelemetryPayload,
 )
@@ -38,6 +40,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "state": StatePayload,
     "drift": DriftPayload,
     "score": ScorePayload,
+    "shadow": ShadowPayload,
+    "shadow.disagreement": DisagreementPayload,
     "telemetry": TelemetryPayload,
     "set": SetCommand,
     "set.result": SetResult,
@@ -119,6 +123,18 @@ def _channels() -> Iterator[_Channel]:
         "drift", topics.drift(camera), ("drift",), True, 1, True, "Whether a camera shows something else than usual."
     )
     yield _Channel("score", topics.score(camera), ("score",), True, 0, False, "The model's scores.")
+    yield _Channel(
+        "shadow", topics.shadow(camera), ("shadow",), True, 0, False, "How a candidate compares with the bundle."
+    )
+    yield _Channel(
+        "disagreement",
+        topics.disagreement(camera),
+        ("shadow.disagreement",),
+        True,
+        1,
+        False,
+        "Episodes that only the bundle or only the candidate has raised.",
+    )
     yield _Channel("alert", topics.alert(camera), ("alert",), True, 1, False, "The phases of a camera's episodes.")
     yield _Channel(
         "heatmap", topics.heatmap(camera, "EPISODE"), (), True, 1, False, "Where an episode points, as JPEG.", JPEG

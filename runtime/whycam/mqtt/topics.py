@@ -51,6 +51,14 @@ class Topics:
         """The model's scores."""
         return f"{self.base}/{camera}/score"
 
+    def shadow(self, camera: str) -> str:
+        """How the candidate beside a camera's bundle compares with it."""
+        return f"{self.base}/{camera}/shadow"
+
+    def disagreement(self, camera: str) -> str:
+        """Episodes that only one of the two raises."""
+        return f"{self.base}/{camera}/shadow/disagreement"
+
     def alert(self, camera: str) -> str:
         """The phases of a camera's episodes."""
         return f"{self.base}/{camera}/alert"

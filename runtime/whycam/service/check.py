@@ -38,11 +38,14 @@ def check_config(path: Path, config: Config) -> list[str]:
         problems.append(f"{path}: {error}")
     for camera in config.cameras:
         name = f"camera '{camera.name}': "
-        try:
-            camera_url(camera)
-            told.append(_camera(camera, config.explain))
-        except WhycamError as error:
-            problems.append(f"{path}: {name}{str(error).removeprefix(name)}")
+        for role, checked in (("", camera), ("shadow: ", camera.candidate)):
+            if checked is None:
+                continue
+            try:
+                camera_url(checked)
+                told.append(role + _camera(checked, config.explain))
+            except WhycamError as error:
+                problems.append(f"{path}: {name}{role}{str(error).removeprefix(name)}")
     if problems:
         raise ConfigError(problems)
     return told

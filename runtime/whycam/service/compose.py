@@ -120,15 +120,16 @@ class Composer:
             label=made.label,
             scores=window.scores,
             explanation=self.summary(lane, made, None),
-            heatmaps=[
-                ExplainedFrame(
-                    index=index,
-                    time=self._time(float(made.times[index])),
-                    relevance=float(made.relevance[index]),
-                    image=base64.b64encode(picture_of(lane, made, index)).decode("ascii"),
-                )
-                for index in chosen
-            ],
+            heatmaps=[self.explained(lane, made, index) for index in chosen],
+        )
+
+    def explained(self, lane: Lane, made: Explanation, index: int) -> ExplainedFrame:
+        """A frame of the window under its heat map."""
+        return ExplainedFrame(
+            index=index,
+            time=self._time(float(made.times[index])),
+            relevance=float(made.relevance[index]),
+            image=base64.b64encode(picture_of(lane, made, index)).decode("ascii"),
         )
 
     def error(self, camera: str, request_id: str | None, code: ErrorCode, message: str) -> ErrorPayload:
@@ -236,9 +237,9 @@ class Composer:
             reconnects=max(0, camera.counters.opened - 1),
         )
 
-    def time(self) -> str:
-        """Now."""
-        return self._time(self._clock.now())
+    def time(self, moment: float | None = None) -> str:
+        """A `moment` in service time, seconds; now, where none is given."""
+        return self._time(self._clock.now() if moment is None else moment)
 
     def _time(self, moment: float) -> str:
         return timestamp(self._clock.wall(moment))

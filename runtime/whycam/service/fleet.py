@@ -12,7 +12,7 @@ from whycam.detect import Model
 from whycam.drift import DriftReport
 from whycam.errors import WhycamError
 from whycam.service.clock import Clock
-from whycam.service.lane import Lane, carried_on
+from whycam.service.lane import Follower, Lane, carried_on
 from whycam.service.models import Models
 from whycam.service.reporting import Reporter
 from whycam.service.scoring import Scoring
@@ -44,8 +44,9 @@ class Fleet:
         changed: Callable[[Lane], None],
         picture: Callable[[Lane, Frame], None],
         drifted: Callable[[Lane, DriftReport], None],
+        follower: Callable[[CameraConfig], Follower | None],
     ) -> None:
-        """No camera yet; `changed`, `picture` and `drifted` are every lane's."""
+        """No camera yet; `changed`, `picture` and `drifted` are every lane's; `follower` makes what runs beside one."""
         self.names: frozenset[str] = frozenset()
         """The cameras that the configuration names."""
         self.lanes: dict[str, Lane] = {}
@@ -61,6 +62,7 @@ class Fleet:
         self._changed = changed
         self._picture = picture
         self._drifted = drifted
+        self._follower = follower
 
     def open(self, cameras: Sequence[CameraConfig]) -> None:
         """Make the lanes of `cameras`; they are not started."""
@@ -95,9 +97,11 @@ class Fleet:
     def change_to(self, cameras: Sequence[CameraConfig]) -> int:
         """Follow `cameras` from now on, those that are the same untouched; how many are new or changed."""
         wanted = {camera.name: camera for camera in cameras}
+        followed = self._follow_anew(wanted)
         gone = {name: lane for name, lane in self.lanes.items() if wanted.get(name) != lane.config}
         for name, lane in gone.items():
             lane.camera.stop(0)
+            lane.follow_with(None, lane.config)
             del self.lanes[name]
         self.serve()
         for name, lane in gone.items():
@@ -115,7 +119,17 @@ class Fleet:
         for camera in new:
             if camera.name in self.lanes:
                 self.lanes[camera.name].camera.start()
-        return len(new)
+        return len(new) + followed
+
+    def _follow_anew(self, wanted: Mapping[str, CameraConfig]) -> int:
+        """Exchange the shadows of lanes of which nothing else has changed, without a word to them; how many."""
+        changed = 0
+        for name, lane in self.lanes.items():
+            camera = wanted.get(name)
+            if camera is not None and camera != lane.config and _without_shadow(camera) == _without_shadow(lane.config):
+                lane.follow_with(self._follower(camera), camera)
+                changed += 1
+        return changed
 
     def _open_lanes(self, cameras: Sequence[CameraConfig], carried: Mapping[str, Lane]) -> None:
         """Make the lanes of `cameras`; one whose model does not load is told of, the others go on."""
@@ -144,6 +158,7 @@ class Fleet:
                     log.error("camera '%s' is left out: %s", camera.name, error, extra={"camera": camera.name})
                 self.broken[camera.name] = (camera, str(error), self._clock.now())
                 continue
+            lane.follow_with(self._follower(camera), camera)
             self.broken.pop(camera.name, None)
             self.lanes[camera.name] = lane
         self._clear_orphans({camera.name for camera in cameras})
@@ -166,3 +181,7 @@ class Fleet:
         settings = self._settings.of(camera)
         kept = {name: value for name, value in settings.thresholds.items() if name in model.manifest.anomalies}
         return CameraSettings(armed=settings.armed, thresholds=kept)
+
+
+def _without_shadow(camera: CameraConfig) -> CameraConfig:
+    return camera.model_copy(update={"shadow": None})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whycam.alerts.episodes import AlertEvent, Episode, Reason
+from whycam.alerts.episodes import AlertEvent, Episode, EpisodeRules, Reason
 from whycam.alerts.footage import Footage
 from whycam.alerts.judge import FrameJudge
 from whycam.bundle import Manifest
@@ -21,6 +22,7 @@ from whycam.drift import DriftReport, monitor_of
 from whycam.explain.regions import Region, strongest_regions
 from whycam.service.camera import Camera
 from whycam.service.clock import Clock
+from whycam.service.metrics import ShadowFigures
 from whycam.service.settings import CameraSettings
 from whycam.sources import Frame
 
@@ -45,6 +47,36 @@ class Turn:
 
     frame: Frame
     due: Due
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A frame that was scored: what is known of it, for who judges it beside."""
+
+    lane: Lane
+    frame: Frame
+    due: Due
+    decision: Decision
+    sample: Sample
+    """What the CNN made of it."""
+    window: Snapshot | None
+    """None while it is cold."""
+    rules: Mapping[str, EpisodeRules]
+    """When the lane raises, by class."""
+    open_episodes: tuple[Episode, ...]
+
+
+class Follower(Protocol):
+    """Judges the frames of a lane too; the lane waits for nothing of it."""
+
+    def offer(self, scored: Scored) -> None:
+        """Take a frame that was scored, or leave it; returns at once."""
+
+    def retire(self) -> None:
+        """Say nothing any more."""
+
+    def figures(self) -> ShadowFigures:
+        """How it compares so far."""
 
 
 def carried_on(episodes: Sequence[Episode], clock: Clock) -> tuple[Episode, ...]:
@@ -101,6 +133,7 @@ class Lane:
         self._emit = emit
         self._picture = picture
         self._drifted = drifted
+        self._follower: Follower | None = None
         self._monitor = monitor_of(model) if config.drift.enabled else None
         self._lock = threading.Lock()
         armed = config.armed if settings.armed is None else settings.armed
@@ -164,7 +197,26 @@ class Lane:
         self.camera.scored(decision.warm)
         self._picture(self, frame)
         self._compare(decision)
+        follower = self._follower
+        if follower is not None:
+            judge = self._judge
+            scored = Scored(
+                self, frame, turn.due, decision, judge.detector.newest, self.latest, judge.rules, judge.open_episodes
+            )
+            follower.offer(scored)
         return decision
+
+    @property
+    def follower(self) -> Follower | None:
+        """Who judges its frames beside it."""
+        return self._follower
+
+    def follow_with(self, follower: Follower | None, config: CameraConfig) -> None:
+        """Let `follower` judge the frames too, from now on, in the place of the one before, as `config` says."""
+        before, self._follower = self._follower, follower
+        self.config = config
+        if before is not None:
+            before.retire()
 
     @property
     def watches_drift(self) -> bool:

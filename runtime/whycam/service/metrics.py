@@ -23,6 +23,18 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 @dataclass(frozen=True)
+class ShadowFigures:
+    """How a candidate compares, since it was loaded."""
+
+    frames: Mapping[str, int]
+    """By outcome: compared, agreed, skipped, failed."""
+    episodes: Mapping[str, int]
+    """By who has raised them: both, live, candidate."""
+    difference: float
+    """Mean over the frames compared."""
+
+
+@dataclass(frozen=True)
 class CameraFigures:
     """A camera's figures, as they are now."""
 
@@ -37,6 +49,7 @@ class CameraFigures:
     drift: tuple[float, bool | None] | None = None
     """How far the last block was from what is usual, and whether that is drift, if that is known; None: not watched,
     or no block yet."""
+    shadow: ShadowFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +185,7 @@ class _Now(Collector):
                 family.add_metric([name], getattr(camera, key))
             yield family
         yield from _drift(now.cameras)
+        yield from _shadow(now.cameras)
         depth = GaugeMetricFamily("whycam_queue_depth", "Jobs that wait before a stage.", labels=["stage"])
         refused = CounterMetricFamily("whycam_queue_refused", "Jobs that found no room.", labels=["stage"])
         for name, queue in now.queues.items():
@@ -264,6 +278,30 @@ def _drift(cameras: Mapping[str, CameraFigures]) -> Iterable[Metric]:
                 drifted.add_metric([name], float(camera.drift[1]))
     yield statistic
     yield drifted
+
+
+def _shadow(cameras: Mapping[str, CameraFigures]) -> Iterable[Metric]:
+    frames = CounterMetricFamily(
+        "whycam_shadow_frames", "Frames of a camera's candidate, by what became of them.", labels=["camera", "outcome"]
+    )
+    episodes = CounterMetricFamily(
+        "whycam_shadow_episodes", "Episodes, by who has raised them.", labels=["camera", "raised_by"]
+    )
+    difference = GaugeMetricFamily(
+        "whycam_shadow_difference",
+        "Mean difference between the scores of a camera's bundle and its candidate.",
+        labels=["camera"],
+    )
+    for name, camera in cameras.items():
+        if camera.shadow is not None:
+            for outcome, count in camera.shadow.frames.items():
+                frames.add_metric([name, outcome], count)
+            for side, count in camera.shadow.episodes.items():
+                episodes.add_metric([name, side], count)
+            difference.add_metric([name], camera.shadow.difference)
+    yield frames
+    yield episodes
+    yield difference
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

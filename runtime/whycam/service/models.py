@@ -53,13 +53,22 @@ class Models:
         self._models = {key: model for key, model in self._models.items() if any(one is model for one in wanted)}
 
 
+def open_model(camera: CameraConfig, explain: Explain, threads: int | None, *, beside: Model | None = None) -> Model:
+    """The model of `camera`, proven able to `explain`; it shares what it can with the one `beside`.
+
+    Raises what stands in the way.
+    """
+    model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers, threads, beside=beside)
+    model.open_explainer(explain.method, explain.time)
+    if explain.idle_seconds > 0:
+        # That they open is known now; an alert may be weeks away.
+        model.rest(0)
+    return model
+
+
 def _load(camera: CameraConfig, explain: Explain, threads: int | None, loaded: Future[Model]) -> None:
     try:
-        model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers, threads)
-        model.open_explainer(explain.method, explain.time)
-        if explain.idle_seconds > 0:
-            # That they open is known now; an alert may be weeks away.
-            model.rest(0)
+        model = open_model(camera, explain, threads)
     except BaseException as error:
         loaded.set_exception(error)
     else:

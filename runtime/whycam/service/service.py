@@ -16,12 +16,13 @@ from whycam.config.models import Config
 from whycam.detect import Decision
 from whycam.drift import DriftReport
 from whycam.errors import InputError, WhycamError
-from whycam.mqtt.events import drift_message, score_message, state_message, telemetry_message
+from whycam.mqtt.events import drift_message, score_message, shadow_message, state_message, telemetry_message
 from whycam.service import systemd
 from whycam.service.answering import Answering
 from whycam.service.broker_link import BrokerLink
 from whycam.service.clock import Clock
 from whycam.service.compose import Composer
+from whycam.service.compose_shadow import shadow_payload
 from whycam.service.control import Control
 from whycam.service.fleet import Fleet
 from whycam.service.lane import Lane
@@ -30,6 +31,8 @@ from whycam.service.models import Models
 from whycam.service.reporting import Reporter
 from whycam.service.scoring import Scoring
 from whycam.service.settings import Settings
+from whycam.service.shadow import Shadow
+from whycam.service.shadows import Shadows
 from whycam.service.state_folder import lock_folder, make_folder
 from whycam.service.vitals import STUCK_SECONDS, Vitals
 from whycam.sources import Frame
@@ -77,7 +80,9 @@ class Service:
         self._answering = Answering(self._composer, self._metrics, self.config.explain)
         self._scoring = Scoring(self._scored)
         self._models = Models(config.explain, config.threads, self._loading)
-        self._score_said: dict[str, float] = {}
+        self._said: dict[tuple[str, str], float] = {}
+        self._said_lock = threading.Lock()
+        self._shadows = Shadows(self.config, self._composer, self._outbox, self._say_shadow)
         self._fleet = Fleet(
             self._clock,
             self._settings,
@@ -89,6 +94,7 @@ class Service:
             changed=self._say_state,
             picture=self._keep_picture,
             drifted=self._say_drift,
+            follower=self._shadows.of,
         )
         self._fleet.open(self.config.cameras)
         if not self._fleet.lanes:
@@ -101,7 +107,7 @@ class Service:
             self._scoring,
             self._outbox,
             self._link,
-            (*self._reporter.workers, self._answering.worker),
+            (*self._reporter.workers, self._answering.worker, self._shadows.worker),
             self._composer,
             self._metrics,
         )
@@ -119,7 +125,7 @@ class Service:
         """Run until SIGTERM or SIGINT; SIGHUP reloads the configuration."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        for worker in (*self._reporter.workers, self._answering.worker):
+        for worker in (*self._reporter.workers, self._answering.worker, self._shadows.worker):
             worker.start()
         self._fleet.serve()
         self._scoring.start()
@@ -136,6 +142,7 @@ class Service:
         systemd.stopping()
         self._fleet.stop()
         self._scoring.stop(1.0)
+        self._shadows.stop(0)
         # Episodes stay open in the outbox: the service carries them on when it is back.
         self._reporter.stop(min(2.0, deadline - time.monotonic()))
         self._answering.worker.stop(0, finish=False)
@@ -226,10 +233,21 @@ class Service:
 
     def _scored(self, lane: Lane, decision: Decision, seconds: float) -> None:
         self._metrics.stage("score", seconds)
-        now = time.monotonic()
-        if now - self._score_said.get(lane.name, -1e9) >= self.config.broker.score_seconds:
-            self._score_said[lane.name] = now
+        if self._is_due("score", lane.name):
             self._link.publish(score_message(self._topics, self._composer.score(lane, decision)))
+
+    def _say_shadow(self, lane: Lane, shadow: Shadow) -> None:
+        if self._is_due("shadow", lane.name):
+            self._link.publish(shadow_message(self._topics, shadow_payload(self._composer, lane, shadow)))
+
+    def _is_due(self, what: str, camera: str) -> bool:
+        """Whether the time between two messages with scores is over; from this one on it begins anew."""
+        now = time.monotonic()
+        with self._said_lock:
+            if now - self._said.get((what, camera), -math.inf) < self.config.broker.score_seconds:
+                return False
+            self._said[what, camera] = now
+            return True
 
     def _keep_picture(self, lane: Lane, frame: Frame) -> None:
         if self._store is not None:

@@ -82,6 +82,7 @@ class Vitals:
                     abandoned=lane.camera.counters.abandoned,
                     failures=lane.failures,
                     drift=None if lane.drift is None else (lane.drift.statistic, lane.drift.drifted),
+                    shadow=None if lane.follower is None else lane.follower.figures(),
                 )
                 for name, lane in tuple(self._fleet.lanes.items())
             }

@@ -43,7 +43,7 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
     @rule(
         target=rows,
         camera=st.sampled_from(["gate", "yard", "roof"]),
-        kind=st.sampled_from(["alert", "heatmap"]),
+        kind=st.sampled_from(["alert", "heatmap", "disagreement"]),
         size=st.sampled_from([0, 1, 900, 3000]),
         held=st.booleans(),
         episodes=st.one_of(st.none(), st.sets(st.sampled_from(["fight", "fire"]))),
@@ -67,7 +67,7 @@ class OutboxAgainstAModel(RuleBasedStateMachine):
         for row in sorted(self.waiting):
             if self.now - self.created[row] > self.max_age:
                 self.lose(row)
-        for kind in ("heatmap", "alert"):
+        for kind in ("disagreement", "heatmap", "alert"):
             for row in sorted(self.waiting):
                 if sum(len(payload) + 512 for _, _, payload in self.waiting.values()) <= self.max_bytes:
                     return

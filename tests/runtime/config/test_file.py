@@ -184,3 +184,23 @@ def test_a_garbled_example_is_a_configuration_or_is_refused(tmp_path: Path, data
         load(tmp_path, garbled)
     except ConfigError as error:
         assert all("\n" not in line for line in error.problems)
+
+
+def test_a_shadow_is_the_camera_with_another_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "whycam.toml"
+    camera = 'device = "gate"\n[[camera]]\nname = "door"\nsource = "a.mp4"\nbundle = "old"\n'
+    camera += 'precision = "int8"\nthreshold = 0.9\n'
+    path.write_text(camera)
+    assert load_config(path).cameras[0].candidate is None
+    path.write_text(f'{camera}[camera.shadow]\nbundle = "new"\n')
+    candidate = load_config(path).cameras[0].candidate
+    assert candidate is not None
+    assert (candidate.bundle, candidate.precision, candidate.threshold) == (tmp_path / "new", "int8", None)
+    assert (candidate.source, candidate.shadow) == (str(tmp_path / "a.mp4"), None)
+    for wrong, said in (("within = 1", "did you mean 'within_seconds'"), ("within_seconds = -1", "within_seconds")):
+        path.write_text(f'{camera}[camera.shadow]\nbundle = "new"\n{wrong}\n')
+        with pytest.raises(ConfigError, match=said):
+            load_config(path)
+    path.write_text(f"{camera}[camera.shadow]\n")
+    with pytest.raises(ConfigError, match="camera 'door', shadow: 'bundle' is missing"):
+        load_config(path)

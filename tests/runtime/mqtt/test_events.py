@@ -17,10 +17,12 @@ from whycam.mqtt import events
 from whycam.mqtt.message import Message
 from whycam.mqtt.payloads import (
     AlertPayload,
+    DisagreementPayload,
     ErrorPayload,
     ExplainResponse,
     ScorePayload,
     SetResult,
+    ShadowPayload,
     StatePayload,
     TelemetryPayload,
     timestamp,
@@ -43,6 +45,8 @@ def example(name: str) -> str:
 ALERT = AlertPayload.model_validate_json(example("alert"))
 STATE = StatePayload.model_validate_json(example("state"))
 SCORE = ScorePayload.model_validate_json(example("score"))
+SHADOW = ShadowPayload.model_validate_json(example("shadow"))
+DISAGREEMENT = DisagreementPayload.model_validate_json(example("shadow.disagreement"))
 TELEMETRY = TelemetryPayload.model_validate_json(example("telemetry"))
 SET = SetResult.model_validate_json(example("set.result"))
 EXPLAINED = ExplainResponse.model_validate_json(example("explain.response"))
@@ -60,6 +64,14 @@ CASES: dict[str, tuple[Message, str, str, str, str | None]] = {
     ),
     "state": (events.state_message(TOPICS, STATE), "state", "/whycam/gate/door", TIME, None),
     "score": (events.score_message(TOPICS, SCORE), "score", "/whycam/gate/door", TIME, None),
+    "shadow": (events.shadow_message(TOPICS, SHADOW), "shadow", "/whycam/gate/door", TIME, None),
+    "shadow/disagreement": (
+        events.disagreement_message(TOPICS, DISAGREEMENT),
+        "shadow.disagreement",
+        "/whycam/gate/door",
+        TIME,
+        "fire",
+    ),
     "telemetry": (events.telemetry_message(TOPICS, TELEMETRY), "telemetry", "/whycam/gate", TIME, None),
     "set/response": (
         events.response_message(TOPICS, TOPICS.set_response("door"), SET, b"\0\xff"),

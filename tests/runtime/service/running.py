@@ -108,7 +108,7 @@ class Running:
                 "alert": RULES,
                 **changes,
             }
-            tables_of = {name: camera.pop(name) for name in ("alert", "motion", "drift") if name in camera}
+            tables_of = {name: camera.pop(name) for name in ("alert", "motion", "drift", "shadow") if name in camera}
             lines += ["[[camera]]", *_assignments(camera)]
             for name, values in tables_of.items():
                 lines += [f"[camera.{name}]", *_assignments(values)]

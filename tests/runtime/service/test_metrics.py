@@ -15,9 +15,11 @@ import pytest
 from whycam.alerts.outbox import OutboxStats
 from whycam.config.models import Metrics as MetricsConfig
 from whycam.errors import InputError
-from whycam.service.metrics import CameraFigures, Endpoint, Figures, Metrics, QueueFigures
+from whycam.service.metrics import CameraFigures, Endpoint, Figures, Metrics, QueueFigures, ShadowFigures
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
+
+SHADOW = ShadowFigures({"compared": 90, "agreed": 88, "skipped": 7, "failed": 0}, {"both": 2, "live": 1}, 0.03)
 
 
 class Device:
@@ -35,7 +37,7 @@ class Device:
     def figures(self) -> Figures:
         """What /metrics looks up."""
         return Figures(
-            {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1, 0, drift=(1.5, True))},
+            {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1, 0, drift=(1.5, True), shadow=SHADOW)},
             {"alerts": QueueFigures(1, 256, 4)},
             OutboxStats(5, 1234, 6.5, {"heatmap": 7}, 8, None),
             connected=True,
@@ -72,6 +74,9 @@ def test_the_figures_are_those_of_the_moment(device: Device) -> None:
     assert values['whycam_camera_dropped_total{camera="gate"}'] == 3
     assert values['whycam_camera_drift_statistic{camera="gate"}'] == 1.5
     assert values['whycam_camera_drifted{camera="gate"}'] == 1
+    assert values['whycam_shadow_frames_total{camera="gate",outcome="skipped"}'] == 7
+    assert values['whycam_shadow_episodes_total{camera="gate",raised_by="live"}'] == 1
+    assert values['whycam_shadow_difference{camera="gate"}'] == 0.03
     assert values['whycam_queue_refused_total{stage="alerts"}'] == 4
     assert values["whycam_outbox_in_memory"] == 8
     assert values['whycam_outbox_evicted_total{kind="heatmap"}'] == 7
