@@ -11,20 +11,33 @@ from typing import Any, Literal, NoReturn
 from pydantic import ValidationError
 
 from whycam.mqtt.ear import Received
-from whycam.mqtt.payloads import AlertPayload, Payload, ScorePayload, StatePayload, TelemetryPayload
+from whycam.mqtt.payloads import (
+    AlertPayload,
+    DisagreementPayload,
+    Payload,
+    ScorePayload,
+    ShadowPayload,
+    StatePayload,
+    TelemetryPayload,
+)
 from whycam.mqtt.topics import NAME
 
-Kind = Literal["availability", "telemetry", "state", "score", "alert", "heatmap"]
+Kind = Literal["availability", "telemetry", "state", "score", "shadow", "disagreement", "alert", "heatmap"]
+LASTING: frozenset[Kind] = frozenset({"alert", "heatmap", "disagreement"})
+"""What is sent to who was away, may come twice, and may be saved."""
 
 LARGEST_BYTES = 8 * 1024 * 1024
 """A larger payload is none of a device's."""
 _LARGEST_SEQUENCE = 10**9
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_JPEG = b"\xff\xd8\xff"
+JPEG = b"\xff\xd8\xff"
+"""What a JPEG begins with."""
 _MODELS: dict[str, type[Payload]] = {
     "telemetry": TelemetryPayload,
     "state": StatePayload,
     "score": ScorePayload,
+    "shadow": ShadowPayload,
+    "disagreement": DisagreementPayload,
     "alert": AlertPayload,
 }
 
@@ -54,16 +67,25 @@ class Event:
         """The alert, where it is one."""
         return self.payload if isinstance(self.payload, AlertPayload) else None
 
+    @property
+    def disagreement(self) -> DisagreementPayload | None:
+        """The disagreement of a shadow, where it is one."""
+        return self.payload if isinstance(self.payload, DisagreementPayload) else None
+
 
 def filters(root: str, device: str | None) -> list[tuple[str, int]]:
     """What to subscribe to, and the highest QoS of each.
 
-    Only alerts and heat maps are worth the room that a broker has for a subscriber who is away: it is limited
-    (Mosquitto: 1000 messages), and what it cannot hold it drops. State and availability are retained.
+    Only alerts, heat maps and disagreements are worth the room that a broker has for a subscriber who is away: it is
+    limited (Mosquitto: 1000 messages), and what it cannot hold it drops. State and availability are retained.
     """
     base = f"{root}/{device or '+'}"
-    lasting = [f"{base}/+/alert", f"{base}/+/alert/+/heatmap"]
-    passing = [f"{base}/availability", f"{base}/telemetry", f"{base}/+/state", f"{base}/+/score"]
+    lasting = [f"{base}/+/alert", f"{base}/+/alert/+/heatmap", f"{base}/+/shadow/disagreement"]
+    passing = [
+        f"{base}/availability",
+        f"{base}/telemetry",
+        *(f"{base}/+/{one}" for one in ("state", "score", "shadow")),
+    ]
     return [(name, 1) for name in lasting] + [(name, 0) for name in passing]
 
 
@@ -78,7 +100,7 @@ def read(root: str, message: Received) -> Event:
             raise Nonsense("neither `online` nor `offline`")
         return _with(event, None, message.payload.decode())
     if kind == "heatmap":
-        if not message.payload.startswith(_JPEG):
+        if not message.payload.startswith(JPEG):
             raise Nonsense("not a JPEG")
         return event
     if kind == "state" and not message.payload:
@@ -101,6 +123,10 @@ def _place(root: str, topic: str) -> tuple[Kind, str, str | None, str | None]:
             return "state", device, camera, None
         case [device, camera, "score"]:
             return "score", device, camera, None
+        case [device, camera, "shadow"]:
+            return "shadow", device, camera, None
+        case [device, camera, "shadow", "disagreement"]:
+            return "disagreement", device, camera, None
         case [device, camera, "alert"]:
             return "alert", device, camera, None
         case [device, camera, "alert", episode, "heatmap"]:
@@ -130,6 +156,8 @@ def _parse(kind: str, device: str, camera: str | None, raw: bytes) -> tuple[Payl
             raise Nonsense("an id is not a UUID")
         if payload.sequence > _LARGEST_SEQUENCE:
             raise Nonsense("the sequence is out of all proportion")
+    if isinstance(payload, DisagreementPayload) and not _UUID.fullmatch(payload.id):
+        raise Nonsense("the id is not a UUID")
     return payload, data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections import OrderedDict
@@ -9,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from whycam.errors import InputError
-from whycam.watch.reading import Event
+from whycam.mqtt.payloads import ShadowView
+from whycam.watch.reading import JPEG, Event
 
 _REMEMBERED = 100_000
 
@@ -17,7 +19,7 @@ _REMEMBERED = 100_000
 class Seen:
     """Which messages have come: a device sends an alert again where it does not know that it has arrived.
 
-    By `event_id` for alerts, by content for heat maps. The newest are remembered, a bounded number.
+    By `event_id` for alerts, by content for what else lasts. The newest are remembered, a bounded number.
     """
 
     def __init__(self, limit: int = _REMEMBERED) -> None:
@@ -43,7 +45,10 @@ def _key(event: Event) -> tuple[str, ...]:
 
 
 class Folder:
-    """Alerts as files: `DEVICE/CAMERA/ID/SEQUENCE-EVENT_ID.json` per message, and `heatmap.jpg`, the newest."""
+    """Alerts as files: `DEVICE/CAMERA/ID/SEQUENCE-EVENT_ID.json` per message, and `heatmap.jpg`, the newest.
+
+    A disagreement of a shadow is `disagreement.json` in a folder of its id, with `live.jpg` and `candidate.jpg`.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Save under `directory`, which is made. Raises InputError where nothing can be written there."""
@@ -59,11 +64,16 @@ class Folder:
             ) from error
 
     def path(self, event: Event) -> Path:
-        """The file of an alert or heat map."""
-        alert = event.alert
-        episode = alert.id if alert is not None else event.episode
-        assert event.camera is not None and episode is not None
-        name = f"{alert.sequence:04d}-{alert.event_id}.json" if alert is not None else "heatmap.jpg"
+        """The file of what lasts."""
+        alert, disagreement = event.alert, event.disagreement
+        if alert is not None:
+            episode, name = alert.id, f"{alert.sequence:04d}-{alert.event_id}.json"
+        elif disagreement is not None:
+            episode, name = disagreement.id, "disagreement.json"
+        else:
+            assert event.episode is not None
+            episode, name = event.episode, "heatmap.jpg"
+        assert event.camera is not None
         return self._directory / event.device / event.camera / episode / name
 
     def has(self, event: Event) -> bool:
@@ -79,12 +89,20 @@ class Folder:
     def save(self, event: Event) -> Path:
         """Write the file as a whole or not at all, so that it outlives a power cut. Raises OSError."""
         path = self.path(event)
+        told = event.disagreement
+        for view, name in ((told.live, "live.jpg"), (told.candidate, "candidate.jpg")) if told is not None else ():
+            picture = _picture(view)
+            if picture is not None:
+                self._write(path.with_name(name), picture)
+        return self._write(path, event.raw)
+
+    def _write(self, path: Path, content: bytes) -> Path:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         made = [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with draft.open("wb") as file:
-                file.write(event.raw)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -93,6 +111,17 @@ class Folder:
         for directory in {path.parent, *(parent.parent for parent in made)}:
             _sync(directory)
         return path
+
+
+def _picture(view: ShadowView) -> bytes | None:
+    """The JPEG of one side of a disagreement; None where there is none."""
+    if view.heatmap is None:
+        return None
+    try:
+        picture = base64.b64decode(view.heatmap.image, validate=True)
+    except ValueError:
+        return None
+    return picture if picture.startswith(JPEG) else None
 
 
 def _sync(directory: Path) -> None:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from whycam.mqtt.payloads import AlertPayload, ScorePayload, StatePayload
+from whycam.mqtt.payloads import AlertPayload, DisagreementPayload, ScorePayload, ShadowPayload, StatePayload
 from whycam.printable import printable
 from whycam.watch.reading import Event
 
@@ -43,19 +43,21 @@ class JsonView:
 
 
 class LineView:
-    """A line per alert."""
+    """A line per alert, and per disagreement of a shadow."""
 
     def show(self, event: Event, saved: str | None) -> None:
-        """Print an alert; nothing else."""
+        """Print them; nothing else."""
         if event.alert is not None:
             print(line_of(event.alert), flush=True)
+        elif event.disagreement is not None:
+            print(line_of_disagreement(event.disagreement), flush=True)
 
     def refresh(self, problem: str | None) -> None:
         """Nothing: the connection's troubles are logged."""
 
 
 class TableView(logging.Handler):
-    """A table of cameras and one of the newest alerts, in place; the log's last lines below."""
+    """A table of cameras and one of the newest alerts, in place; below, the log's last lines and disagreements."""
 
     def __init__(self, title: str) -> None:
         super().__init__(logging.INFO)
@@ -63,6 +65,7 @@ class TableView(logging.Handler):
         self._devices: OrderedDict[str, str] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], StatePayload] = OrderedDict()
         self._scores: OrderedDict[tuple[str, str], ScorePayload] = OrderedDict()
+        self._shadows: OrderedDict[tuple[str, str], ShadowPayload] = OrderedDict()
         self._alerts: deque[AlertPayload] = deque(maxlen=_ALERTS)
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._problem: str | None = "connecting"
@@ -92,6 +95,10 @@ class TableView(logging.Handler):
             _remember(self._states, place, event.payload)
         elif isinstance(event.payload, ScorePayload):
             _remember(self._scores, place, event.payload)
+        elif isinstance(event.payload, ShadowPayload):
+            _remember(self._shadows, place, event.payload)
+        elif event.disagreement is not None:
+            self._notes.append(line_of_disagreement(event.disagreement))
         elif event.alert is not None:
             self._alerts.appendleft(event.alert)
 
@@ -108,7 +115,9 @@ class TableView(logging.Handler):
             Text(f"not connected: {printable(self._problem)}", "red") if self._problem else Text("connected", "green")
         )
         notes = [Text(printable(note), "dim", no_wrap=True, overflow="ellipsis") for note in self._notes]
-        return Group(Text.assemble(printable(self._title), "  ", state), self._cameras(), self._latest(), *notes)
+        shadows = [Text(printable(line)) for line in map(line_of_shadow, self._shadows.values())]
+        title = Text.assemble(printable(self._title), "  ", state)
+        return Group(title, self._cameras(), *shadows, self._latest(), *notes)
 
     def _cameras(self) -> Table:
         table = _table("camera", "state", "armed", "label", "score", "fps", "reason")
@@ -155,6 +164,35 @@ def line_of(alert: AlertPayload) -> str:
         f"{alert.time} {alert.device}/{alert.camera} {alert.phase} {alert.label} score {alert.score:.3f} "
         f"peak {alert.peak:.3f} onset {alert.onset} lasted {alert.duration_seconds:.1f} s ({alert.reason})"
         f"{' ' + reasons if reasons else ''} {alert.id}/{alert.sequence}"
+    )
+
+
+def line_of_shadow(shadow: ShadowPayload) -> str:
+    """How a candidate compares, in one line, safe for a terminal."""
+    place, candidate = f"{shadow.device}/{shadow.camera} shadow:", shadow.candidate
+    if shadow.trouble is not None:
+        return printable(f"{place} {shadow.trouble}")
+    if candidate is None or shadow.compared == 0:
+        return printable(f"{place} nothing compared yet")
+    episodes = shadow.episodes
+    return printable(
+        f"{place} {candidate.bundle} {candidate.version} {candidate.precision} agrees on "
+        f"{shadow.agreed / shadow.compared:.1%} of {shadow.compared} frames, scores are {shadow.mean_difference:.3f} "
+        f"apart, at most {shadow.max_difference:.3f}; episodes: {episodes.both} of both, "
+        f"{episodes.live_only} live only, {episodes.candidate_only} candidate only; {shadow.skipped} frames skipped"
+    )
+
+
+def line_of_disagreement(told: DisagreementPayload) -> str:
+    """A disagreement in one line, safe for a terminal."""
+    scores = [
+        f"{name} {'-' if view.score is None else f'{view.score:.3f}'}"
+        f" of {'-' if view.threshold is None else f'{view.threshold:g}'}"
+        for name, view in (("live", told.live), ("candidate", told.candidate))
+    ]
+    return printable(
+        f"{told.time} {told.device}/{told.camera} shadow: {told.label} raised by the {told.raised_by} bundle alone, "
+        f"{', '.join(scores)} {told.id}"
     )
 
 

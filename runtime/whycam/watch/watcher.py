@@ -12,7 +12,7 @@ from whycam.mqtt.connection import Connection
 from whycam.mqtt.ear import Received
 from whycam.mqtt.server import Server
 from whycam.printable import printable
-from whycam.watch.reading import Event, Nonsense, filters, read
+from whycam.watch.reading import LASTING, Event, Nonsense, filters, read
 from whycam.watch.saving import Folder, Seen
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Watcher:
 
     def _keep(self, event: Event) -> bool:
         """Save and show; False where we are told to stop before it is saved."""
-        if event.kind not in ("alert", "heatmap"):
+        if event.kind not in LASTING:
             self._view.show(event, None)
             return True
         if self._seen.has(event):

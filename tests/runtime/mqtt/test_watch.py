@@ -18,7 +18,7 @@ import pytest
 
 from tests.runtime.mqtt.broker import Broker
 from tests.runtime.mqtt.collector import Collector, until
-from tests.runtime.mqtt.watching import ALERT, HOSTILE, JPEG, Start, Watch, alert, ready
+from tests.runtime.mqtt.watching import ALERT, HOSTILE, JPEG, Start, Watch, alert, disagreement, ready
 from whycam.errors import InputError
 from whycam.mqtt.server import Server
 from whycam.watch.views import LineView
@@ -275,3 +275,28 @@ def test_it_needs_neither_opencv_nor_onnx_runtime() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "--save" in done.stdout
+
+
+def test_a_shadows_disagreement_is_shown_and_saved_with_both_pictures(
+    broker: Broker, watch: Start, sender: Collector, tmp_path: Path
+) -> None:
+    url, saved = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "saved"
+    watching = watch(url, "--json", "--save", str(saved), "--client-id", "one")
+    ready(watching, sender)
+    lines = watch(url, "--client-id", "two")
+    lines.until("connected as two")
+    body = disagreement()
+    until(
+        lambda: (
+            sender.publish("whycam/gate/door/shadow/disagreement", json.dumps(body))
+            or "raised by the live bundle alone, live 0.910 of 0.5, candidate 0.410 of 0.5" in lines.output
+        ),
+        "the line",
+    )
+    assert lines.output.count("shadow:") == 1, "once, however often it comes"
+    until(lambda: watching.of("disagreement"), "the disagreement")
+    folder = saved / "gate" / "door" / body["id"]
+    assert Path(watching.of("disagreement")[0]["saved"]) == folder / "disagreement.json"
+    assert json.loads((folder / "disagreement.json").read_text()) == body
+    assert (folder / "live.jpg").read_bytes() == JPEG
+    assert not (folder / "candidate.jpg").exists(), "what is no picture is not kept as one"

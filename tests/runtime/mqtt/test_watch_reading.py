@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.runtime.mqtt.watching import ALERT, HOSTILE, JPEG
+from tests.runtime.mqtt.watching import ALERT, HOSTILE, JPEG, disagreement
 from whycam.errors import InputError
 from whycam.mqtt.ear import Received
 from whycam.printable import printable
@@ -32,6 +32,14 @@ def test_a_payload_that_makes_no_sense_is_refused(payload: bytes) -> None:
 def test_a_topic_that_makes_no_sense_is_refused(topic: str) -> None:
     with pytest.raises(Nonsense):
         read("whycam", Received(topic, JPEG))
+
+
+@pytest.mark.parametrize("name", ["../../escape", "x", ""])
+def test_a_disagreement_whose_id_is_no_name_is_refused(name: str) -> None:
+    topic = "whycam/gate/door/shadow/disagreement"
+    assert read("whycam", Received(topic, json.dumps(disagreement()).encode())).disagreement is not None
+    with pytest.raises(Nonsense):
+        read("whycam", Received(topic, json.dumps(disagreement(id=name)).encode()))
 
 
 @settings(max_examples=200)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from tests.runtime.mqtt.watching import ALERT, alert
+from tests.runtime.mqtt.watching import ALERT, alert, disagreement, shadow
 from whycam.mqtt.ear import Received
 from whycam.watch import views
 from whycam.watch.reading import read
@@ -74,3 +74,19 @@ def test_a_connection_that_is_lost_or_found_is_drawn_at_once(screen: Screen) -> 
     assert "not connected: refused" in screen.drawn(problem="refused")
     assert screen.drawn(problem="refused") == ""
     assert "connected" in screen.drawn()
+
+
+def test_a_shadow_is_a_line_below_the_cameras(screen: Screen) -> None:
+    assert "shadow" not in screen.drawn(after=1)
+    topic = "whycam/gate/door/shadow"
+    screen.table.show(read("whycam", Received(topic, json.dumps(shadow()).encode())), None)
+    page = screen.drawn(after=1)
+    assert "gate/door shadow: fires 2 int8 agrees on 99.5% of 200 frames" in page
+    assert "3 of both, 2 live only, 1 candidate only" in page
+    screen.table.show(read("whycam", Received(topic, json.dumps(shadow(trouble="gone\x1b[2J")).encode())), None)
+    page = screen.drawn(after=1)
+    assert "gate/door shadow: gone\\x1b[2J" in page
+    assert "agrees" not in page
+    told = json.dumps(disagreement()).encode()
+    screen.table.show(read("whycam", Received(f"{topic}/disagreement", told, qos=1)), None)
+    assert "fire raised by the live bundle alone" in screen.drawn(after=1)

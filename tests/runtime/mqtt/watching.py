@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -37,6 +38,51 @@ def alert(episode: str | None = None, sequence: int = 0, **values: Any) -> dict[
         "peak_time": TIME,
         "duration_seconds": 1.0,
         "reason": "threshold",
+        **values,
+    }
+
+
+def disagreement(**values: Any) -> dict[str, Any]:
+    """Of a shadow; the live picture is a JPEG, the candidate's is none."""
+    side = {"bundle": "fires", "version": "1", "precision": "fp32", "label": "fire", "alert": True, "threshold": 0.5}
+
+    def view(score: float, picture: bytes) -> dict[str, Any]:
+        image = base64.b64encode(picture).decode()
+        shown = {"index": 3, "time": TIME, "relevance": 0.6, "image": image}
+        return {**side, "scores": {"fire": score}, "score": score, "heatmap": shown}
+
+    return {
+        "schema": "whycam.shadow.disagreement/1",
+        "id": str(uuid.uuid4()),
+        "device": "gate",
+        "camera": "door",
+        "time": TIME,
+        "onset": TIME,
+        "label": "fire",
+        "raised_by": "live",
+        "within_seconds": 5.0,
+        "alert": None,
+        "method": "grad-cam++",
+        "live": view(0.91, JPEG),
+        "candidate": view(0.41, b"<svg>"),
+        **values,
+    }
+
+
+def shadow(**values: Any) -> dict[str, Any]:
+    side = {"bundle": "fires", "version": "2", "precision": "int8", "label": "fire", "alert": True, "scores": {}}
+    return {
+        "schema": "whycam.shadow/1",
+        "device": "gate",
+        "camera": "door",
+        "time": TIME,
+        "live": side,
+        "candidate": side,
+        "compared": 200,
+        "agreed": 199,
+        "mean_difference": 0.0125,
+        "max_difference": 0.5,
+        "episodes": {"both": 3, "live_only": 2, "candidate_only": 1},
         **values,
     }
 
