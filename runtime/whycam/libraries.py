@@ -49,9 +49,12 @@ def needs(library: Library) -> Iterator[None]:
         raise MissingDependencyError(library.name, install_line(library), _one_line(error)) from error
 
 
-def install_line(library: Library) -> str:
-    """What installs `library` here: whycam's extra; on a Jetson the vendor's build, which alone knows its GPU."""
-    release = jetson_release()
+def install_line(library: Library, release: str | None = None) -> str:
+    """What installs `library` here: whycam's extra; on a Jetson the vendor's build, which alone knows its GPU.
+
+    `release` is Jetson Linux's, such as `R36`; by default that of this machine.
+    """
+    release = jetson_release() if release is None else release
     if release is None:
         return WHEELS
     if library is OPENCV:

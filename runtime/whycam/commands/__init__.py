@@ -47,6 +47,7 @@ def main() -> None:
     from whycam.commands.bench import bench
     from whycam.commands.bundle import app as bundle
     from whycam.commands.config import app as config
+    from whycam.commands.doctor import doctor
     from whycam.commands.explain import explain
     from whycam.commands.replay import replay
     from whycam.commands.run import run
@@ -60,6 +61,7 @@ def main() -> None:
     app.command()(replay)
     app.command()(bench)
     app.add_typer(bundle, name="bundle")
+    app.command()(doctor)
     app.add_typer(config, name="config")
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:

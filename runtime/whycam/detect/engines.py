@@ -9,6 +9,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ TENSORRT = "TensorrtExecutionProvider"
 
 log = logging.getLogger(__name__)
 
-_POWER_MODE = Path("/var/lib/nvpmodel/status")
+_ROOT = Path("/")
+_POWER_MODE = "var/lib/nvpmodel/status"
 _UNKNOWN = "unknown"
 # cuDeviceGetAttribute's numbers.
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
@@ -64,10 +66,22 @@ def with_engines(providers: list[str], file: str, sha256: str) -> list[str | tup
     return [(name, options) if name == TENSORRT else name for name in providers]
 
 
-def power_mode() -> str | None:
-    """The number of a Jetson's power mode; None where there is none to read."""
-    mode = _or_unknown(_power_mode)
+def power_mode(root: Path = _ROOT) -> str | None:
+    """The number of the power mode of the Jetson whose files are in `root`; None where there is none to read."""
+    mode = _or_unknown(partial(_power_mode, root))
     return None if mode == _UNKNOWN else mode
+
+
+def compute_capability() -> str | None:
+    """That of the first GPU as CUDA's driver tells it, such as `87`; None where there is none, or no driver."""
+    capability = _or_unknown(_capability)
+    return None if capability == _UNKNOWN else capability
+
+
+def tensorrt_version() -> str | None:
+    """The number of the TensorRT library on this machine; None where there is none."""
+    version = _or_unknown(_tensorrt)
+    return None if version == _UNKNOWN else version
 
 
 def _or_unknown(ask: Callable[[], str]) -> str:
@@ -95,6 +109,6 @@ def _capability() -> str:
     return "".join(numbers)
 
 
-def _power_mode() -> str:
+def _power_mode(root: Path = _ROOT) -> str:
     # A Jetson's: what `nvpmodel -q` reads.
-    return _POWER_MODE.read_text(encoding="ascii", errors="replace").strip().rpartition(":")[2]
+    return (root / _POWER_MODE).read_text(encoding="ascii", errors="replace").strip().rpartition(":")[2]

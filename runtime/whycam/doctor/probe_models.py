@@ -1,0 +1,57 @@
+"""Opens models as the service does, lets them score, and times them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whycam.bench.cameras import decide_together
+from whycam.bench.stages import warm_detector
+from whycam.bench.timing import Spread
+from whycam.bundle import Bundle
+from whycam.detect import Model
+
+_HEIGHT, _WIDTH = 720, 1280
+"""Of the pictures that are scored: a usual camera's."""
+_ROUNDS = 20
+_ROUND_SHARE = 0.15
+
+
+def try_models(models: Sequence[dict[str, Any]], threads: int | None, seconds: float) -> Iterator[dict[str, Any]]:
+    """Whether each of `models` runs (`bundle`, `precision`, `providers`, `cameras`), and how long a frame takes."""
+    share = seconds / max(len(models), 1)
+    for index, wanted in enumerate(models):
+        yield {"model": index, **_tried(wanted, threads, share)}
+
+
+def _tried(wanted: dict[str, Any], threads: int | None, seconds: float) -> dict[str, Any]:
+    try:
+        model = Model(Bundle.open(Path(wanted["bundle"])), wanted["precision"], wanted["providers"], threads)
+        taken = _round(model, len(wanted["cameras"]), seconds)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        return {"problem": " ".join(str(error).split()) or type(error).__name__}
+    return {"problem": None, "providers": list(model.providers), "seconds": taken}
+
+
+def _round(model: Model, cameras: int, seconds: float) -> float:
+    """The median of the seconds in which a frame of each of the cameras is resized and scored."""
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (_HEIGHT, _WIDTH, 3), np.uint8) for _ in range(4)]
+    frames = itertools.cycle(pictures)
+    detectors = [warm_detector(model, frames, computed=0) for _ in range(cameras)]
+    decide_together(detectors, list(itertools.islice(frames, cameras)))
+    taken: list[float] = []
+    until = time.monotonic() + _ROUND_SHARE * seconds
+    while len(taken) < 3 or (len(taken) < _ROUNDS and time.monotonic() < until):
+        images = list(itertools.islice(frames, cameras))
+        start = time.perf_counter()
+        decide_together(detectors, images)
+        taken.append(time.perf_counter() - start)
+        if time.monotonic() > until + 2 * _ROUND_SHARE * seconds:
+            break
+    return Spread.of(taken).median
