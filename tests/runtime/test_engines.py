@@ -20,9 +20,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_engine_is_kept_by_all_that_it_depends_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"_tensorrt": "100300", "_capability": "87", "_power_mode": "0002"}
+    known = {"_tensorrt": "100300", "_capability": "87", "power_mode": "0002"}
     folders = []
-    for changed in ({}, {"_tensorrt": "100400"}, {"_capability": "110"}, {"_power_mode": "0000"}):
+    for changed in ({}, {"_tensorrt": "100400"}, {"_capability": "110"}, {"power_mode": "0000"}):
         for name, value in (known | changed).items():
             monkeypatch.setattr(engines, name, lambda value=value: value)
         folders.append(engine_folder(SHA))

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from whycam.detect.engines import power_mode
 from whycam.libraries import jetson_release
+from whycam.power_mode import power_mode
 
 _CPU = Path("/proc/cpuinfo")
 _BOARD = Path("/proc/device-tree/model")

@@ -33,7 +33,6 @@ def doctor(
     from rich.console import Console
 
     from whycam.commands.progress_bars import Bars
-    from whycam.config.file import load_config
     from whycam.doctor.catalogue import SECTIONS
     from whycam.doctor.examine import examine
     from whycam.doctor.installation import Installation
@@ -41,12 +40,16 @@ def doctor(
     from whycam.doctor.report import Status
     from whycam.doctor.screen import show
 
-    loaded = None if config is None else load_config(config)
+    installation = Installation(Machine(), config, seconds)
+    if config is not None and installation.loads("numpy"):
+        from whycam.config.file import load_config
+
+        installation.config = load_config(config)
     # What the parts would log is in the findings.
     logging.disable(logging.CRITICAL)
     with Bars(Console(stderr=True)) as bars:
         report = examine(
-            Installation(Machine(), config, loaded, seconds),
+            installation,
             lambda section, done, total: bars.show(SECTIONS[section], done, total),
         )
     if as_json:

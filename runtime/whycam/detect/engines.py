@@ -9,16 +9,15 @@ import os
 import platform
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+from whycam.power_mode import power_mode
 
 TENSORRT = "TensorrtExecutionProvider"
 
 log = logging.getLogger(__name__)
 
-_ROOT = Path("/")
-_POWER_MODE = "var/lib/nvpmodel/status"
 _UNKNOWN = "unknown"
 # cuDeviceGetAttribute's numbers.
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
@@ -39,7 +38,7 @@ def engine_folder(sha256: str) -> Path:
         f"ort{onnxruntime.__version__}",
         f"trt{_or_unknown(_tensorrt)}",
         f"sm{_or_unknown(_capability)}",
-        f"power{_or_unknown(_power_mode)}",
+        f"power{power_mode() or _UNKNOWN}",
         platform.machine(),
     )
     return Path(root) / "-".join(re.sub(r"[^\w.]", "_", part) for part in parts)
@@ -64,12 +63,6 @@ def with_engines(providers: list[str], file: str, sha256: str) -> list[str | tup
         for kind in ("engine", "timing"):
             options |= {f"trt_{kind}_cache_enable": True, f"trt_{kind}_cache_path": str(folder)}
     return [(name, options) if name == TENSORRT else name for name in providers]
-
-
-def power_mode(root: Path = _ROOT) -> str | None:
-    """The number of the power mode of the Jetson whose files are in `root`; None where there is none to read."""
-    mode = _or_unknown(partial(_power_mode, root))
-    return None if mode == _UNKNOWN else mode
 
 
 def compute_capability() -> str | None:
@@ -107,8 +100,3 @@ def _capability() -> str:
             return _UNKNOWN
         numbers.append(str(value.value))
     return "".join(numbers)
-
-
-def _power_mode(root: Path = _ROOT) -> str:
-    # A Jetson's: what `nvpmodel -q` reads.
-    return (root / _POWER_MODE).read_text(encoding="ascii", errors="replace").strip().rpartition(":")[2]

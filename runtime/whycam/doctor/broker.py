@@ -16,6 +16,7 @@ from whycam.config.secrets import broker_password
 from whycam.doctor.broker_access import Access
 from whycam.doctor.broker_login import Login, LoginRefusedError
 from whycam.doctor.broker_tls import tls_problem
+from whycam.doctor.catalogue import CHECKS, section_of
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, ok, skipped
 from whycam.doctor.service_state import running
@@ -24,7 +25,7 @@ from whycam.mqtt.client import server_of
 from whycam.mqtt.server import Server
 from whycam.mqtt.topics import Topics
 
-STEPS = ("broker.name", "broker.tcp", "broker.tls", "broker.login", "broker.publish", "broker.hear")
+STEPS = tuple(name for name in CHECKS if section_of(name) == "broker")
 _STEP = 0.2
 """The share of the whole time that a step may take."""
 

@@ -14,7 +14,7 @@ from whycam.doctor.asking import NoAnswerError, ask
 from whycam.doctor.camera_address import address_problem
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, ok, skipped, warning
-from whycam.doctor.service_state import running
+from whycam.doctor.service_state import Running, running
 from whycam.errors import WhycamError
 from whycam.sources.network import without_credentials
 from whycam.sources.uri import is_live
@@ -32,8 +32,8 @@ def cameras(installation: Installation) -> Iterator[Finding]:
         return
     service, asked = running(installation), []
     for camera in config.cameras:
-        if service is not None and camera.source.startswith(_EXCLUSIVE):
-            yield _of_service(camera, service.camera(camera.name))
+        if service is not None and camera.source.startswith(_EXCLUSIVE) and _has_it(service, camera):
+            yield ok("camera.open", f"{camera.source}: in use by the service", camera=camera.name)
             continue
         try:
             url = camera_url(installation.camera(camera))
@@ -135,12 +135,9 @@ def _unanswered(camera: Camera, url: str, why: str) -> Finding:
     return failure("camera.open", f"{source}: {why}", fix, camera=camera.name)
 
 
-def _of_service(camera: Camera, state: str | None) -> Finding:
-    told = f"{camera.source}: in use by the service"
-    if state in (None, "running"):
-        return ok("camera.open", told + (", which scores its frames" if state else ""), camera=camera.name)
-    fix = f"journalctl -u whycam WHYCAM_CAMERA={camera.name} -n 20"
-    return failure("camera.open", f"{told}, where it is {state}", fix, camera=camera.name)
+def _has_it(service: Running, camera: Camera) -> bool:
+    """Whether the service has opened the camera, as far as it tells."""
+    return service.health is None or service.camera(camera.name) in ("running", "cold")
 
 
 def _secret(installation: Installation, camera: Camera, error: WhycamError) -> Finding:

@@ -21,6 +21,7 @@ CHECKS = {
     "platform.power": "Power mode",
     "platform.temperature": "Temperatures",
     "software.python": "Python",
+    "software.numpy": "NumPy",
     "software.onnxruntime": "ONNX Runtime",
     "software.cuda": "CUDA code",
     "software.tensorrt": "TensorRT",

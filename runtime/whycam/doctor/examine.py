@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
+from importlib import import_module
 
 import whycam
-from whycam.doctor import asking, broker, cameras, clock, disk, models, permissions, platform, service_state, software
+from whycam.doctor import asking
 from whycam.doctor.catalogue import CHECKS, SECTIONS, section_of
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, Report, failure, skipped
@@ -26,39 +27,57 @@ class Check:
 
     names: tuple[str, ...]
     """Those that it may give, in this order."""
-    run: Callable[[Installation], Iterable[Finding]]
+    module: str
+    """Of this package; imported when the check runs, so that what is missing for one is not missing for all."""
+    function: str
+
+    def run(self, installation: Installation) -> Iterable[Finding]:
+        """Its findings, as they come."""
+        found: Iterable[Finding] = getattr(import_module(f"whycam.doctor.{self.module}"), self.function)(installation)
+        return found
 
 
-FIRST = (
-    Check(("platform.device",), platform.device),
-    Check(("platform.system",), platform.system),
-    Check(("platform.jetpack",), platform.jetpack),
-    Check(("platform.gpu",), platform.gpu),
-    Check(("platform.power",), platform.power),
-    Check(("platform.temperature",), platform.temperature),
-    Check(("software.python",), software.python),
-    Check(("software.onnxruntime",), software.onnxruntime),
-    Check(("software.cuda",), software.cuda),
-    Check(("software.tensorrt",), software.tensorrt),
-    Check(("software.opencv",), software.opencv),
-    Check(("system.clock",), clock.clock),
-    Check(("system.state",), disk.state),
-    Check(("system.disk",), disk.disk),
-    Check(("system.secrets",), permissions.secrets),
-    Check(("system.groups",), permissions.groups),
-    Check(("service.unit",), service_state.unit),
-    Check(("service.running",), service_state.health),
-    Check(broker.STEPS, broker.broker),
-    Check(("camera.open", "camera.rate"), cameras.cameras),
-    Check(("bundle.files",), models.bundles),
+BROKER = tuple(name for name in CHECKS if section_of(name) == "broker")
+PLATFORM = (
+    Check(("platform.device",), "platform", "device"),
+    Check(("platform.system",), "platform", "system"),
+    Check(("platform.jetpack",), "platform", "jetpack"),
+    Check(("platform.gpu",), "platform", "gpu"),
+    Check(("platform.power",), "platform", "power"),
+    Check(("platform.temperature",), "platform", "temperature"),
+    Check(("software.python",), "software", "python"),
+    Check(("software.numpy",), "software", "numpy"),
+    Check(("software.onnxruntime",), "software", "onnxruntime"),
+    Check(("software.cuda",), "software", "cuda"),
+    Check(("software.tensorrt",), "software", "tensorrt"),
+    Check(("software.opencv",), "software", "opencv"),
+    Check(("system.clock",), "clock", "clock"),
+    Check(("system.groups",), "permissions", "groups"),
 )
-LAST = (Check(("bundle.speed",), models.speed),)
+WITH_CONFIG = (
+    Check(("system.state",), "disk", "state"),
+    Check(("system.disk",), "disk", "disk"),
+    Check(("system.secrets",), "permissions", "secrets"),
+    Check(("service.unit",), "service_state", "unit"),
+    Check(("service.running",), "service_state", "health"),
+    Check(BROKER, "broker", "broker"),
+    Check(("camera.open", "camera.rate"), "cameras", "cameras"),
+    Check(("bundle.files",), "bundles", "files"),
+    Check(("bundle.signature",), "bundles", "signatures"),
+)
+LAST = (Check(("bundle.self_test", "bundle.speed"), "models", "models"),)
 """What measures time waits until the others are done."""
 
 
-def examine(installation: Installation, show: Show, waves: Sequence[Sequence[Check]] = (FIRST, LAST)) -> Report:
+def checks_of(installation: Installation) -> tuple[Sequence[Check], ...]:
+    """The checks that there are to do, those side by side that may be: without a configuration, the platform's."""
+    return (PLATFORM,) if installation.config is None else ((*PLATFORM, *WITH_CONFIG), LAST)
+
+
+def examine(installation: Installation, show: Show, waves: Sequence[Sequence[Check]] | None = None) -> Report:
     """All that can be found out until the installation's deadline; raises nothing, whatever is broken."""
     began = time.monotonic()
+    waves = checks_of(installation) if waves is None else waves
     findings: list[Finding] = []
     try:
         for wave in waves:

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from whycam.config.models import Broker, Camera, Config
-from whycam.doctor.asking import answer
+from whycam.doctor.asking import NoAnswerError, answer
 from whycam.doctor.jetson import chip_of
 from whycam.doctor.machine import Machine
 from whycam.doctor.unit import unit_of
 from whycam.doctor.users import User, groups_of, this_user, user_named
+
+if TYPE_CHECKING:
+    # Not where only the platform is looked at: it brings numpy, and that may be what is broken.
+    from whycam.config.models import Broker, Camera, Config
 
 T = TypeVar("T")
 
@@ -22,11 +25,14 @@ T = TypeVar("T")
 class Installation:
     """A device as it is installed; what takes a while is found out once, by the first check that asks."""
 
-    def __init__(self, machine: Machine, path: Path | None, config: Config | None, seconds: float) -> None:
-        """Of `machine`, with the `config` that was read from `path`, examined for `seconds` at most."""
+    def __init__(
+        self, machine: Machine, path: Path | None, seconds: float = 30.0, config: Config | None = None
+    ) -> None:
+        """Of `machine`, with the `config` that is in the file at `path`, examined for `seconds` at most."""
         self.machine = machine
         self.path = path
         self.config = config
+        """None: the platform alone is examined."""
         self.deadline = time.monotonic() + seconds
         """In monotonic seconds."""
         self.seconds = seconds
@@ -59,6 +65,14 @@ class Installation:
     def library(self, name: str) -> dict[str, Any]:
         """What `probe` tells of a library. Raises NoAnswerError."""
         return self.once(name, partial(answer, name, {}, self.user, self.until(0.5)))
+
+    def loads(self, name: str) -> bool:
+        """Whether the library can be loaded at all."""
+        try:
+            self.library(name)
+        except NoAnswerError:
+            return False
+        return True
 
     @property
     def state(self) -> Path | None:

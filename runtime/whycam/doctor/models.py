@@ -1,76 +1,43 @@
-"""The models: whole bundles, trusted, right on this device, and fast enough for the cameras that they watch."""
+"""The models: right on this device, and fast enough for the cameras that they watch."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from whycam.bench.cameras import MARGIN
 from whycam.bundle import Bundle
 from whycam.config.models import Camera, Config
 from whycam.detect.engines import TENSORRT, engine_folder
-from whycam.detect.sessions import CPU_FORM, feature_file
+from whycam.detect.sessions import feature_file
 from whycam.doctor.asking import NoAnswerError, ask
+from whycam.doctor.bundles import Key, models_of
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, listed, ok, skipped, warning
-from whycam.doctor.service_state import running, scored_per_second
+from whycam.doctor.service_state import Running, running, scored_per_second
 from whycam.errors import WhycamError
 
 _TIMES_AS_MUCH = 3
 """Memory that a second copy of a model takes, beside the service's, over the size of its files."""
 _SLOWER = 0.9
 
-Key = tuple[Path, str, tuple[str, ...] | None]
 
-
-def bundles(installation: Installation) -> Iterator[Finding]:
-    """Whether each bundle is whole, and has what its cameras ask for."""
+def models(installation: Installation) -> Iterator[Finding]:
+    """Whether each model computes what it should, and the frames per second that each camera gets, or can expect."""
     config = installation.config
     if config is None:
         return
-    for (path, precision, providers), cameras in models_of(config).items():
-        names = listed(cameras)
-        again = f"whycam export MODEL.keras -o {path}    # on a workstation; then copy all of the folder here"
-        try:
-            bundle = Bundle.open(path)
-            feature_file(bundle.manifest, precision, providers or ())
-            for name in bundle.manifest.files:
-                bundle.file(name)
-        except WhycamError as error:
-            fix = _precision_fix(path, precision) if "precision" in str(error) else again
-            yield failure("bundle.files", str(error).partition("; ")[0], fix, camera=names)
-            continue
-        told = f"{bundle.manifest.name} {bundle.manifest.version}, {precision}: whole"
-        yield ok("bundle.files", told, camera=names, path=str(path), version=bundle.manifest.version)
-
-
-def models_of(config: Config) -> dict[Key, list[str]]:
-    """The models that the service loads, each with the names of the cameras that share it."""
-    found: dict[Key, list[str]] = {}
-    for camera in config.cameras:
-        found.setdefault((camera.bundle, camera.precision, camera.providers), []).append(camera.name)
-    return found
-
-
-def speed(installation: Installation) -> Iterator[Finding]:
-    """Frames per second of each camera: those that the running service scores, or those to be expected."""
-    config = installation.config
-    if config is None:
-        return
+    yield from _models(installation, config)
     service = running(installation)
     if service is not None and service.health is not None:
-        yield from _measured(installation, config)
-        return
-    if service is not None:
+        yield from _measured(config, service)
+    elif service is not None:
         yield skipped("bundle.speed", "the service runs, and its figures are not served on a fixed port")
-        return
-    yield from _expected(installation, config)
 
 
-def _measured(installation: Installation, config: Config) -> Iterator[Finding]:
+def _measured(config: Config, service: Running) -> Iterator[Finding]:
     rates = scored_per_second(config.metrics)
     for camera in config.cameras:
         wanted = _wanted(camera)
@@ -79,6 +46,10 @@ def _measured(installation: Installation, config: Config) -> Iterator[Finding]:
         if camera.name not in rates:
             fix = "sudo systemctl reload whycam"
             yield warning("bundle.speed", "the running service does not know it", fix, camera=camera.name)
+            continue
+        if service.camera(camera.name) != "running":
+            why = f"the service has it as {service.camera(camera.name)}"
+            yield skipped("bundle.speed", why, camera=camera.name)
             continue
         fps = rates[camera.name]
         told = f"the service scores {fps:.1f} of {wanted:.1f} frames per second"
@@ -92,56 +63,79 @@ def _measured(installation: Installation, config: Config) -> Iterator[Finding]:
             yield warning("bundle.speed", told, fix, camera=camera.name, **facts)
 
 
-def _expected(installation: Installation, config: Config) -> Iterator[Finding]:
-    found: dict[Key, dict[str, Any]] = {}
+def _models(installation: Installation, config: Config) -> Iterator[Finding]:
+    """What comes of the models in a process of their own: whether they compute what they should, and how fast."""
+    alone = running(installation) is None
     models = {key: cameras for key, cameras in models_of(config).items() if _opens(key)}
-    for key in [key for key in models if _engine_missing(key)]:
-        fix = f"whycam calibrate precision {key[0]} --precision {key[1]} --tensorrt    # builds its engine, in minutes"
-        for name in models.pop(key):
-            yield skipped("bundle.speed", "TensorRT's engine is not built yet", fix, camera=name)
+    for key in list(models):
+        reason = _left_out(installation, key, alone)
+        if reason is not None:
+            names = models.pop(key)
+            yield skipped("bundle.self_test", *reason, camera=listed(names))
     if not models:
         return
     keys = list(models)
     question = {
         "models": [
-            {"bundle": str(bundle), "precision": precision, "providers": providers, "cameras": models[key]}
+            {"bundle": str(bundle), "precision": precision, "providers": providers, "cameras": len(models[key])}
             for key in keys
             for bundle, precision, providers in [key]
         ],
         "threads": config.threads,
+        "alone": alone,
         "seconds": max(installation.deadline - time.monotonic() - 2, 1.0),
     }
-    why = "not measured in time"
+    tested: set[Key] = set()
+    timed: dict[Key, dict[str, Any]] = {}
+    why = "not done in time"
     try:
         for answer in ask("models", question, installation.user, installation.deadline - 0.5):
-            found[keys[answer["model"]]] = answer
+            key = keys[answer["model"]]
+            if answer["kind"] == "self_test":
+                tested.add(key)
+                yield _self_test(key, listed(models[key]), answer)
+            else:
+                timed[key] = answer
     except NoAnswerError as error:
         why = str(error)
-    yield from _judged(config, models, found, why)
+    for key in keys:
+        if key not in tested:
+            yield _unanswered(key, listed(models[key]), why)
+    yield from _speeds(config, models, timed)
 
 
-def _judged(
-    config: Config, models: dict[Key, list[str]], found: dict[Key, dict[str, Any]], why: str
-) -> Iterator[Finding]:
+def _self_test(key: Key, names: str, answer: dict[str, Any]) -> Finding:
+    if answer["problem"] is not None:
+        told = re.split(r"; |: run `", answer["problem"])[0]
+        if "so that nothing tells" in told:
+            fix = f"whycam export MODEL.keras -o {key[0].name}    # on a workstation"
+            return warning("bundle.self_test", told.partition(": ")[2], fix, camera=names)
+        return failure("bundle.self_test", told, _cpu(key), camera=names)
+    test = answer["test"]
+    on = test["providers"][0].removesuffix("ExecutionProvider")
+    if not test["passed"]:
+        told = f"{test['precision']} on {on} computes something else than where it was made: {answer['told']}"
+        return failure("bundle.self_test", told, _cpu(key), camera=names, **test)
+    told = f"{test['precision']} on {on} computes what it did where it was made"
+    return ok("bundle.self_test", told, camera=names, **test)
+
+
+def _unanswered(key: Key, names: str, why: str) -> Finding:
+    if why.startswith("crashes"):
+        return failure("bundle.self_test", f"the process that runs the model {why}", _cpu(key), camera=names)
+    fix = f"whycam bench {key[0]} --precision {key[1]}"
+    return skipped("bundle.self_test", why, fix, camera=names)
+
+
+def _speeds(config: Config, models: dict[Key, list[str]], timed: dict[Key, dict[str, Any]]) -> Iterator[Finding]:
     """All models run on one machine, one after the other: together they must leave time."""
     known = {camera.name: camera for camera in config.cameras}
-    share = 0.0
-    for key, names in models.items():
-        if key in found and found[key]["problem"] is None:
-            share += found[key]["seconds"] * max(_wanted(known[name]) or 0.0 for name in names)
-    for key, names in models.items():
-        for name in names:
-            camera, answer = known[name], found.get(key)
-            if answer is None and why.startswith("crashes"):
-                yield failure("bundle.speed", f"the process that runs the model {why}", _cpu(), camera=name)
-            elif answer is None:
-                fix = f"whycam bench {camera.bundle} --precision {camera.precision}"
-                yield skipped("bundle.speed", why, fix, camera=name)
-            elif answer["problem"] is not None:
-                told = re.split(r"; |: run `", answer["problem"])[0]
-                yield failure("bundle.speed", f"does not run: {told}", _cpu(), camera=name)
-            else:
-                yield judge_speed(camera, _wanted(camera) or 0.0, share, answer["providers"])
+    share = sum(
+        answer["seconds"] * max(_wanted(known[name]) or 0.0 for name in models[key]) for key, answer in timed.items()
+    )
+    for key, answer in timed.items():
+        for name in models[key]:
+            yield judge_speed(known[name], _wanted(known[name]) or 0.0, share, answer["providers"])
 
 
 def judge_speed(camera: Camera, wanted: float, share: float, providers: list[str]) -> Finding:
@@ -183,14 +177,22 @@ def _engine_missing(key: Key) -> bool:
     return not any(folder.glob("*.engine"))
 
 
-def _precision_fix(path: Path, precision: str) -> str:
-    try:
-        names = [name for name in Bundle.open(path).manifest.precisions if not name.endswith(CPU_FORM)]
-    except WhycamError:
-        names = []
-    there = f" # in [[camera]]; there are {listed(names)}" if names else ""
-    return f'precision = "fp32"   {there}'
+def _left_out(installation: Installation, key: Key, alone: bool) -> tuple[str, str | None] | None:
+    """Why a model is not tried, and what lets it be; None where it is."""
+    if _engine_missing(key):
+        build = f"whycam calibrate precision {key[0]} --precision {key[1]} --tensorrt"
+        return "TensorRT's engine is not built yet", f"{build}    # builds it, in minutes"
+    if alone:
+        return None
+    needed = _TIMES_AS_MUCH * sum(entry.bytes for entry in Bundle.open(key[0]).manifest.files.values())
+    free = re.search(r"^MemAvailable:\s+(\d+) kB", installation.machine.read("/proc/meminfo") or "", re.MULTILINE)
+    if free and int(free[1]) * 1024 < needed:
+        why = f"too little memory for a second copy beside the service's ({int(free[1]) >> 10} MiB are free)"
+        return why, f"sudo systemctl stop whycam && sudo whycam doctor -c {installation.path}"
+    return None
 
 
-def _cpu() -> str:
-    return 'providers = ["cpu"]    # in [[camera]], until the GPU runs it'
+def _cpu(key: Key) -> str:
+    if key[2] is not None and [name.lower() for name in key[2]] == ["cpu"]:
+        return f"whycam export MODEL.keras -o {key[0].name}    # on a workstation; then copy the bundle here again"
+    return 'providers = ["cpu"]    # in [[camera]], until the GPU computes it'

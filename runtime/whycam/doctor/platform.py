@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from whycam.detect.engines import power_mode
 from whycam.doctor.gpu import gpu_of
 from whycam.doctor.installation import Installation
 from whycam.doctor.jetson import Chip, JetsonLinux, board_of, jetson_linux, power_modes
 from whycam.doctor.machine import Machine
 from whycam.doctor.report import Finding, failure, listed, ok, skipped, warning
+from whycam.power_mode import power_mode
 from whycam.service.host import temperatures, throttling_temperatures
 
 _LEAST_FREE = 256 << 20

@@ -12,6 +12,12 @@ Question = Mapping[str, Any]
 Answers = Iterator[dict[str, Any]]
 
 
+def _numpy(_: Question) -> Answers:
+    from whycam.doctor.probe_libraries import numpy_here
+
+    yield numpy_here()
+
+
 def _onnxruntime(_: Question) -> Answers:
     from whycam.doctor.probe_libraries import onnxruntime_here
 
@@ -33,7 +39,8 @@ def _cameras(question: Question) -> Answers:
 def _models(question: Question) -> Answers:
     from whycam.doctor.probe_models import try_models
 
-    return try_models(question["models"], question["threads"], float(question["seconds"]))
+    seconds, alone = float(question["seconds"]), bool(question["alone"])
+    return try_models(question["models"], question["threads"], seconds, alone=alone)
 
 
 def _write(question: Question) -> Answers:
@@ -50,6 +57,7 @@ def _write(question: Question) -> Answers:
 
 
 PROBES: dict[str, Callable[[Question], Answers]] = {
+    "numpy": _numpy,
     "onnxruntime": _onnxruntime,
     "opencv": _opencv,
     "cameras": _cameras,

@@ -14,6 +14,14 @@ from whycam.libraries import ONNXRUNTIME, OPENCV, needs
 _CUDA_LIBRARY = "libonnxruntime_providers_cuda.so"
 
 
+def numpy_here() -> dict[str, Any]:
+    """Whether NumPy loads, and computes."""
+    import numpy as np
+
+    (np.ones((64, 64), np.float32) @ np.ones((64, 64), np.float32)).sum()
+    return {"version": np.__version__}
+
+
 def onnxruntime_here() -> dict[str, Any]:
     """Version, providers, and whether those for the GPU find their libraries."""
     with needs(ONNXRUNTIME):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from whycam.bench.cameras import decide_together
 from whycam.bench.stages import warm_detector
 from whycam.bench.timing import Spread
 from whycam.bundle import Bundle
+from whycam.deployment.self_test import self_test
 from whycam.detect import Model
+from whycam.errors import WhycamError
 
 _HEIGHT, _WIDTH = 720, 1280
 """Of the pictures that are scored: a usual camera's."""
@@ -22,20 +24,30 @@ _ROUNDS = 20
 _ROUND_SHARE = 0.15
 
 
-def try_models(models: Sequence[dict[str, Any]], threads: int | None, seconds: float) -> Iterator[dict[str, Any]]:
-    """Whether each of `models` runs (`bundle`, `precision`, `providers`, `cameras`), and how long a frame takes."""
+def try_models(
+    models: Sequence[dict[str, Any]], threads: int | None, seconds: float, *, alone: bool
+) -> Iterator[dict[str, Any]]:
+    """Whether each of `models` (`bundle`, `precision`, `providers`, `cameras`) computes what it should.
+
+    And where no service runs beside it (`alone`): the seconds in which a frame of each of its cameras is scored.
+    """
+    if not alone:
+        os.nice(10)
     share = seconds / max(len(models), 1)
     for index, wanted in enumerate(models):
-        yield {"model": index, **_tried(wanted, threads, share)}
+        try:
+            tested = self_test(Bundle.open(wanted["bundle"]), wanted["precision"], wanted["providers"], threads)
+            told = {"problem": None, "test": tested.as_dict(), "told": ", ".join(tested.problems)}
+        except WhycamError as error:
+            told = {"problem": " ".join(str(error).split())}
+        yield {"model": index, "kind": "self_test", **told}
+        if alone and (told["problem"] is None or "so that nothing tells" in str(told["problem"])):
+            yield {"model": index, "kind": "speed", **_timed(wanted, threads, share)}
 
 
-def _tried(wanted: dict[str, Any], threads: int | None, seconds: float) -> dict[str, Any]:
-    try:
-        model = Model(Bundle.open(Path(wanted["bundle"])), wanted["precision"], wanted["providers"], threads)
-        taken = _round(model, len(wanted["cameras"]), seconds)
-    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
-        return {"problem": " ".join(str(error).split()) or type(error).__name__}
-    return {"problem": None, "providers": list(model.providers), "seconds": taken}
+def _timed(wanted: dict[str, Any], threads: int | None, seconds: float) -> dict[str, Any]:
+    model = Model(Bundle.open(wanted["bundle"]), wanted["precision"], wanted["providers"], threads)
+    return {"providers": list(model.providers), "seconds": _round(model, int(wanted["cameras"]), seconds)}
 
 
 def _round(model: Model, cameras: int, seconds: float) -> float:

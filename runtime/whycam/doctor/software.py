@@ -31,6 +31,21 @@ def python(_: Installation) -> Iterator[Finding]:
     )
 
 
+def numpy(installation: Installation) -> Iterator[Finding]:
+    """NumPy, without which not even a configuration can be read."""
+    try:
+        found = installation.library("numpy")
+    except NoAnswerError as error:
+        why = f"{_does_not_load('NumPy', error)}: nothing else can be looked at"
+        fix = _pip("install", "--force-reinstall", "numpy")
+        if "SIGILL" in str(error):
+            # OpenBLAS takes some boards for a newer processor.
+            fix = "sudo systemctl edit whycam    # [Service]\nEnvironment=OPENBLAS_CORETYPE=ARMV8"
+        yield failure("software.numpy", why, fix)
+        return
+    yield ok("software.numpy", found["version"], version=found["version"])
+
+
 def onnxruntime(installation: Installation) -> Iterator[Finding]:
     """ONNX Runtime: whether it loads, and what it can run models on."""
     try:
