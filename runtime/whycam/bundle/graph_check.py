@@ -17,7 +17,7 @@ DOMAINS = ("", "ai.onnx")
 """Whose operators a graph may use."""
 IMPORTED = (*DOMAINS, "ai.onnx.ml")
 """Which operator sets it may name: converters name the last without using it."""
-MOST_FIELDS = 1_000_000
+MOST_FIELDS = 500_000
 """Of a file; the largest networks that whycam exports have some ten thousand, for weights are a field each."""
 DEEPEST = 32
 """Messages within messages: each graph within a graph takes three."""

@@ -80,8 +80,9 @@ def read_private_key(path: Path, ask: Ask) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(content, None)
     except TypeError:  # it has a passphrase
+        passphrase = ask()
         try:
-            key = load_pem_private_key(content, ask())
+            key = load_pem_private_key(content, passphrase)
         except (ValueError, TypeError):
             raise InputError(f"{path}: this is not its passphrase") from None
     except (ValueError, UnsupportedAlgorithm):

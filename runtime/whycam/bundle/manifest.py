@@ -94,8 +94,11 @@ class FileEntry(Part):
     bytes: int = Field(ge=0)
 
 
-class Parity(Part):
-    """How far the graphs are from Keras, measured at export; the worst of all frames tried."""
+class Parity(Part, allow_inf_nan=True):
+    """How far the graphs are from Keras, measured at export; the worst of all frames tried.
+
+    Export refuses what is not finite, and says of which figure.
+    """
 
     frames: int = Field(description="frames compared")
     features: float = Field(description="largest error of features over the largest feature")

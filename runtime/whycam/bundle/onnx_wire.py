@@ -68,6 +68,9 @@ class Message:
         return self._file.read(min(end - start, 200)).decode("utf-8", "replace")
 
     def _varint(self, at: int, end: int, longest: int) -> tuple[int, int]:
+        offset = at - self._block_start
+        if at < end and 0 <= offset < len(self._block) and (value := self._block[offset]) < 0x80:
+            return value, at + 1
         value = 0
         for index in range(longest):
             if at >= end:

@@ -64,7 +64,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         ("error against Keras", _parity(manifest["parity"])),
     ]
     for name, value in (*rows, *_provenance(manifest["provenance"])):
-        facts.add_row(name, printable(value))
+        facts.add_row(Text(name), Text(printable(value)))
     console.print(facts)
     console.print(_classes(manifest))
     console.print(_precisions(manifest))
@@ -88,7 +88,7 @@ def _classes(manifest: dict[str, Any]) -> Table:
         rule = manifest["alert_rules"].get(name)
         cells = [f"{manifest['thresholds'][name]:g}" if name in manifest["thresholds"] else "normal"]
         cells += [f"{rule['clear']:g}", f"{rule['minimum_seconds']:g} s"] if rule else ["", ""]
-        table.add_row(printable(name), *cells)
+        table.add_row(Text(printable(name)), *cells)
     return table
 
 
@@ -101,7 +101,7 @@ def _precisions(manifest: dict[str, Any]) -> Table:
         if cost:
             map_cell = "" if cost["heatmap_correlation"] is None else f"{cost['heatmap_correlation']:.3f}"
             cells += [f"{cost['agreement']:.1%}", f"{cost['score_drift']:.4f}", map_cell]
-        table.add_row(printable(name), *cells)
+        table.add_row(Text(printable(name)), *cells)
     return table
 
 
