@@ -18,7 +18,7 @@ DOCUMENTS = sorted(
 )
 REFERENCE = REPOSITORY / "docs" / "reference"
 
-GROUPS = ("calibrate", "config")
+GROUPS = ("bundle", "calibrate", "config")
 """Subcommands that have subcommands of their own."""
 
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
@@ -56,6 +56,7 @@ def test_commands_use_options_that_exist(document: Path, workstation: Environmen
     [
         *("train", "export", "evaluate", "demo", "score", "explain", "run", "replay", "watch", "bench"),
         *("calibrate precision", "calibrate thresholds", "calibrate drift", "calibrate report"),
+        *("bundle keygen", "bundle pack", "bundle inspect", "bundle verify", "bundle sign"),
     ],
 )
 def test_the_reference_names_each_option(subcommand: str, workstation: Environment) -> None:

@@ -18,7 +18,7 @@ DOMAINS = ("", "ai.onnx")
 IMPORTED = (*DOMAINS, "ai.onnx.ml")
 """Which operator sets it may name: converters name the last without using it."""
 MOST_FIELDS = 500_000
-"""Of a file; the largest networks that whycam exports have some ten thousand, for weights are a field each."""
+"""Of a file: those of some 40,000 nodes; the weights of a tensor are one field."""
 DEEPEST = 32
 """Messages within messages: each graph within a graph takes three."""
 
