@@ -45,7 +45,7 @@ def _options(
 def main() -> None:
     """Run the command line; bad input gets one line on stderr and exit status 2."""
     from whycam.commands.bench import bench
-    from whycam.commands.bundle import app as bundle
+    from whycam.commands.bundle_store import app as bundle
     from whycam.commands.config import app as config
     from whycam.commands.doctor import doctor
     from whycam.commands.explain import explain

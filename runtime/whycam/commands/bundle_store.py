@@ -1,0 +1,220 @@
+"""`whycam bundle install|list|rollback|wait`: the bundles of this device."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whycam.commands.bundle import BundleArgument, JsonOption, app
+from whycam.commands.trust import AllowUnsignedOption, ConfigOption, KeysOption, device_config
+from whycam.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from whycam.config.models import Config
+    from whycam.deployment.install import Installation
+    from whycam.deployment.store import BundleStore, Installed
+
+__all__ = ["app"]
+
+STORE = Path("/var/lib/whycam/bundles")
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="FOLDER",
+        help=f"Where installed bundles are; by default where the configuration says, else {STORE}.",
+        show_default=False,
+    ),
+]
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="The bundle's name; not needed where there is one alone.", show_default=False),
+]
+_LOOK_SECONDS = 0.5
+
+
+@app.command()
+def install(
+    bundle: BundleArgument,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    keys: KeysOption = None,
+    allow_unsigned: AllowUnsignedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Install a BUNDLE beside the one that runs, test it on this device, and switch to it, on trial.
+
+    The service takes it up by itself, and goes back by itself where it does not score frames. Root acts as the owner of
+    the store.
+    """
+    from whycam.commands.trust import trusted_keys
+    from whycam.deployment.install import Source
+    from whycam.deployment.install import install as install_bundle
+
+    # Whatever root alone may read is read before root becomes the owner of the store.
+    device = device_config(config)
+    trusted = trusted_keys(config, keys, allow_unsigned)
+    source = Source(bundle)
+    opened = _store(device, store, write=True)
+    made = install_bundle(
+        source,
+        opened,
+        trusted,
+        () if device is None else device.cameras,
+        stage=lambda what: print(f"whycam: {what}", file=sys.stderr, flush=True),
+    )
+    if as_json:
+        told: dict[str, object] = {**vars(made), "tests": [test.as_dict() for test in made.tests]}
+        print(json.dumps(told))
+    else:
+        print(_told(made, opened))
+
+
+@app.command("list")
+def list_bundles(config: ConfigOption = None, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """List what is installed: versions, which is current or on trial, who signed them, what happened last."""
+    from rich.console import Console
+
+    found = _store(device_config(config), store, write=False).look()
+    if as_json:
+        print(json.dumps([_as_dict(one) for one in found], indent=2))
+    elif not found:
+        print("No bundle is installed.")
+    else:
+        Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(_table(found))
+
+
+@app.command()
+def rollback(
+    name: NameArgument = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="ID", help="The version to go to; by default the one before.")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why: kept, and told to subscribers.")] = "asked for",
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to the version of a bundle before the current one; the service takes it up by itself."""
+    opened = _store(device_config(config), store, write=True)
+    slot = opened.slot(_only(opened, name))
+    with slot.changing():
+        event = slot.go_back(" ".join(reason.split()) or "asked for", to)
+    version = slot.look().record.versions[event.previous or ""].version
+    if as_json:
+        print(json.dumps({"name": slot.name, "from": event.id, "to": event.previous, "version": version}))
+    else:
+        print(f"{slot.name}: back to {version} ({event.previous}) from {event.version} ({event.id})")
+
+
+@app.command()
+def wait(
+    name: NameArgument = None,
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The version that is asked about; by default the current.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="How long, at most.")] = 600.0,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Wait until the trial of a bundle has ended: exit status 0 where it has held, 1 where not, or not in time."""
+    opened = _store(device_config(config), store, write=False)
+    slot = opened.slot(_only(opened, name))
+    asked = id or slot.look().current
+    deadline = time.monotonic() + seconds
+    while (now := slot.look()).current == asked and now.trial is not None and now.trial.failed is None:
+        if time.monotonic() >= deadline:
+            print(f"{slot.name}: {asked} is on trial still", file=sys.stderr)
+            raise typer.Exit(1)
+        time.sleep(_LOOK_SECONDS)
+    if now.current == asked and now.trial is None:
+        print(f"{slot.name}: {asked} has held")
+        return
+    failed = now.trial.failed if now.trial is not None else now.event.reason if now.event is not None else None
+    print(f"{slot.name}: {asked} has not held: {failed or 'unknown'}; current is {now.current}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _store(device: Config | None, folder: Path | None, *, write: bool) -> BundleStore:
+    from whycam.deployment.owner import act_as_owner
+    from whycam.deployment.store import BundleStore
+
+    root = (folder or _configured(device)).absolute()
+    if write:
+        act_as_owner(root)
+    return BundleStore(root)
+
+
+def _configured(device: Config | None) -> Path:
+    """Where the service looks for bundles: systemd tells it, by an environment variable, what it does not tell us."""
+    told = device is not None and (
+        device.bundles.directory or device.state_directory or os.environ.get("STATE_DIRECTORY")
+    )
+    if device is None or (not told and STORE.parent.is_dir()):
+        return STORE
+    return device.bundle_directory
+
+
+def _only(store: BundleStore, name: str | None) -> str:
+    there = [one.name for one in store.look()]
+    if name is None and len(there) == 1:
+        return there[0]
+    if name is None or name not in there:
+        which = f"bundle '{name}' is not installed" if name is not None else "name one of several bundles"
+        raise InputError(f"{which} in {store.root}; there: {', '.join(there) or 'none'}")
+    return name
+
+
+def _told(made: Installation, store: BundleStore) -> str:
+    what = f"{made.name} {made.version} ({made.id})"
+    if not made.changed:
+        return f"{what} is installed already"
+    who = f", signed by {made.signed_by}" if made.signed_by is not None else ""
+    before = f"; before it: {made.previous}" if made.previous is not None else ""
+    link = store.slot(made.name).link
+    return f"installed {what}{who} as {link}, on trial until the service has scored frames with it{before}"
+
+
+def _as_dict(one: Installed) -> dict[str, object]:
+    versions = sorted(one.record.versions.items(), key=lambda item: item[1].order, reverse=True)
+    return {
+        "name": one.name,
+        "bundle": str(one.folder / "current"),
+        "current": one.current,
+        "before": one.before,
+        "trial": None if one.trial is None else one.trial.model_dump(),
+        "versions": [{"id": id, "state": one.state_of(id), **version.model_dump()} for id, version in versions],
+        "event": None if one.event is None else one.event.model_dump(),
+    }
+
+
+def _table(found: Sequence[Installed]) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("bundle", "version", "id", "state", "signed by", "installed", "last"):
+        table.add_column(heading)
+    for one in found:
+        for id, version in sorted(one.record.versions.items(), key=lambda item: item[1].order, reverse=True):
+            last = next((event for event in reversed(one.record.events) if event.id == id), None)
+            reason = f": {last.reason}" if last is not None and last.reason else ""
+            table.add_row(
+                one.name,
+                version.version,
+                id,
+                one.state_of(id).replace("-", " "),
+                version.signed_by or "–",
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(version.installed)),
+                "–" if last is None else f"{last.event.replace('-', ' ')}{reason}",
+            )
+    return table

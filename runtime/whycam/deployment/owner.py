@@ -1,0 +1,45 @@
+"""Root works in a store as its owner does: what is installed is the service's own, and root unpacks nothing."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from whycam.errors import InputError
+
+
+def act_as_owner(folder: Path) -> str | None:
+    """Become, for good, the user whom `folder` belongs to, or the nearest folder above it that is there.
+
+    The name of that user; None where nothing has changed: where this is not root, or the folder is root's. Raises
+    InputError where that cannot be.
+    """
+    if os.geteuid() != 0:
+        return None
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    found = folder.stat()
+    if found.st_uid == 0:
+        return None
+    try:
+        user = pwd.getpwuid(found.st_uid)
+        name, group, home = user.pw_name, user.pw_gid, user.pw_dir
+    except KeyError:
+        name, group, home = str(found.st_uid), found.st_gid, "/"
+    try:
+        # Its further groups too: those of the cameras and the GPU, which the self-test needs.
+        if name.isdigit():
+            os.setgroups([])
+        else:
+            os.initgroups(name, group)
+        os.setgid(group)
+        os.setuid(found.st_uid)
+    except OSError as error:
+        raise InputError(f"{folder}: belongs to {name}, whom root cannot act as ({error.strerror})") from error
+    os.umask(0o022)
+    # Caches, TensorRT's engines above all, are to lie where the service finds them.
+    os.environ.update(HOME=home, USER=name, LOGNAME=name)
+    os.environ.pop("XDG_CACHE_HOME", None)
+    return name

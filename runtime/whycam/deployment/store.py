@@ -1,0 +1,407 @@
+"""The store of installed bundles: versions side by side, and a link to the one that is current.
+
+    STORE/NAME/versions/ID/     a version: a bundle, and ID is the beginning of its manifest's SHA-256
+    STORE/NAME/current          -> versions/ID, what cameras name in the configuration
+    STORE/NAME/record.json      where the versions come from, what is on trial, what has happened
+
+Each change is one rename: a version appears whole, the link points to the old one or to the new. What a power cut left
+half done is taken back, or finished, at the next use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from whycam.bundle import Bundle
+from whycam.bundle.manifest import MANIFEST
+from whycam.bundle.store import file_entry, read_manifest, sync_directory, write_to_disk
+from whycam.deployment.record import Event, Record, Return, Trial, Version, settled
+from whycam.errors import BundleError, InputError
+
+log = logging.getLogger(__name__)
+
+CURRENT = "current"
+VERSIONS = "versions"
+RECORD = "record.json"
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What a bundle must be called to be installed: one folder, one level of a topic."""
+_ID = re.compile(r"[0-9a-f]{16}")
+EARLIER = 2
+"""Versions that are kept beside the current one."""
+
+
+def id_of(manifest: bytes) -> str:
+    """A version's id: the first 16 hex digits of the SHA-256 of the bytes of its manifest."""
+    return hashlib.sha256(manifest).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What is installed of one bundle."""
+
+    name: str
+    folder: Path
+    current: str | None
+    """The id of the version that the link points to; None where it points to none."""
+    record: Record
+    """What is true of it; read, and settled by the link."""
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of the current version, while it lasts."""
+        return self.record.trial
+
+    @property
+    def before(self) -> str | None:
+        """The version that a rollback would go to; None where there is none."""
+        if self.trial is not None:
+            return self.trial.previous
+        return None if self.current is None else self.record.before(self.current)
+
+    @property
+    def event(self) -> Event | None:
+        """What happened last."""
+        return self.record.event
+
+    def state_of(self, id: str) -> str:
+        """`current`, `on-trial`, `before`, `rolled-back` or `earlier`."""
+        if id == self.current:
+            return "on-trial" if self.trial is not None else "current"
+        if self.record.was_rolled_back(id):
+            return "rolled-back"
+        return "before" if id == self.before else "earlier"
+
+
+class Slot:
+    """The place of one bundle in a store. What changes it wants `changing`; looking needs nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        """The folder `STORE/NAME`, which need not be there."""
+        self.folder = folder
+        self.name = folder.name
+
+    @property
+    def link(self) -> Path:
+        """What cameras name."""
+        return self.folder / CURRENT
+
+    def is_named_by(self, bundle: Path) -> bool:
+        """Whether the path `bundle` of a camera's configuration is this slot's link."""
+        return bundle.name == CURRENT and bundle.parent.resolve() == self.folder.resolve()
+
+    def path_of(self, id: str) -> Path:
+        """The version's folder."""
+        return self.folder / VERSIONS / id
+
+    @property
+    def current(self) -> str | None:
+        """The id of the version that the link points to; None where there is no link, or it points to nothing."""
+        try:
+            target = self.link.readlink()
+        except OSError:
+            return None
+        id = target.name
+        known = target == Path(VERSIONS, id) and _ID.fullmatch(id) is not None
+        return id if known and (self.path_of(id) / MANIFEST).is_file() else None
+
+    def look(self) -> Installed:
+        """What is there now; nothing is changed."""
+        # The link may be switched between two looks: then what was read of the record is of another time.
+        for _ in range(10):
+            current = self.current
+            record = self._read()
+            if current == self.current:
+                break
+        return Installed(self.name, self.folder, current, settled(record, current))
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Change the slot alone, for a moment; what was left half done before is taken back or finished first.
+
+        Raises InputError where the store cannot be written to.
+        """
+        try:
+            lock = (self.folder.parent / ".lock").open("ab")
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                self._finish()
+                yield
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
+
+    # -- under `changing` --
+
+    def begin_trial(self, unpacked: Path, id: str, version: str, signed_by: str | None) -> None:
+        """Make the whole bundle in the folder `unpacked`, on the same disk, the version `id`, current, and on trial."""
+        before = self.look()
+        self._place(unpacked, id)
+        record = before.record
+        # One that has not held itself is nothing to go back to.
+        held = before.trial.previous if before.trial is not None else before.current
+        held = record.before(id) if held == id else held
+        now = time.time()
+        order = 1 + max((one.order for one in record.versions.values()), default=0)
+        entry = Version(version=version, installed=now, order=order, previous=held, signed_by=signed_by)
+        record = record.model_copy(
+            update={
+                "versions": {**record.versions, id: entry},
+                "trial": Trial(id=id, previous=held, began=now),
+            }
+        )
+        record = record.with_event("installed", id, now, previous=before.current, reason=None)
+        self._write(record)
+        self._switch(id)
+
+    def repair(self, unpacked: Path) -> bool:
+        """Replace the files of the current version by those of `unpacked`, where they differ; whether any did."""
+        current = self.current
+        assert current is not None
+        return self._place(unpacked, current)
+
+    def restart_trial(self) -> None:
+        """Forget that the trial of the current version has failed, or how often it was begun."""
+        record = self.look().record
+        if record.trial is not None:
+            self._write(
+                record.model_copy(update={"trial": record.trial.model_copy(update={"starts": 0, "failed": None})})
+            )
+
+    def count_start(self, by: int = 1) -> int:
+        """A service begins to run the version on trial, or (-1) has ended in order; how often that was now."""
+        record = self.look().record
+        if record.trial is None:
+            return 0
+        trial = record.trial.model_copy(update={"starts": max(0, record.trial.starts + by)})
+        self._write(record.model_copy(update={"trial": trial}))
+        return trial.starts
+
+    def fail_trial(self, reason: str) -> None:
+        """The version on trial has failed, and there is nothing to go back to."""
+        record = self.look().record
+        if record.trial is not None:
+            trial = record.trial.model_copy(update={"failed": reason})
+            self._write(record.model_copy(update={"trial": trial}))
+
+    def confirm(self, id: str) -> bool:
+        """The version `id` has held; False where it is not on trial any more."""
+        now = self.look()
+        if now.trial is None or now.trial.id != id:
+            return False
+        record = now.record.model_copy(update={"trial": None})
+        self._write(record.with_event("confirmed", id, time.time(), previous=now.trial.previous, reason=None))
+        return True
+
+    def go_back(self, reason: str, to: str | None = None) -> Event:
+        """Switch back to the version before the current one, or to `to`; what has happened.
+
+        Raises InputError where there is no such version.
+        """
+        now = self.look()
+        if now.current is None:
+            raise InputError(f"bundle '{self.name}': nothing is installed in {self.folder}")
+        target = to or now.before
+        if target is None:
+            raise InputError(f"bundle '{self.name}': there is nothing to go back to, no version is installed before it")
+        if target == now.current:
+            raise InputError(f"bundle '{self.name}': {target} is current already")
+        if target not in now.record.versions or not (self.path_of(target) / MANIFEST).is_file():
+            there = ", ".join(sorted(id for id in now.record.versions if id != now.current)) or "none"
+            raise InputError(
+                f"bundle '{self.name}': version {target} is not installed; beside the current one: {there}"
+            )
+        back = Return(from_id=now.current, to_id=target, reason=reason, time=time.time())
+        self._write(now.record.model_copy(update={"going_back": back}))
+        self._switch(target)
+        record = settled(self._read(), target)
+        self._write(record)
+        event = record.event
+        assert event is not None
+        return event
+
+    def prune(self) -> list[str]:
+        """Remove all but the current version, the one before, and as many more as make up `EARLIER`; their ids."""
+        now = self.look()
+        record = now.record
+        kept = {id for id in (now.current, now.before) if id is not None}
+        newest = sorted(record.versions, key=lambda id: record.versions[id].order, reverse=True)
+        for id in newest:
+            if len(kept) <= EARLIER:
+                kept.add(id)
+        gone = [id for id in newest if id not in kept]
+        if gone:
+            self._write(
+                record.model_copy(update={"versions": {id: record.versions[id] for id in newest if id in kept}})
+            )
+            self._clear(kept)
+        return gone
+
+    def _place(self, unpacked: Path, id: str) -> bool:
+        """Let `unpacked` be the version `id`; where that is there, file by file; whether anything has changed."""
+        path = self.path_of(id)
+        changed = False
+        if path.is_dir():
+            # Each file is replaced whole by one with the content that the manifest names: no mixture is wrong.
+            for file in sorted(unpacked.iterdir()):
+                if not (path / file.name).is_file() or file_entry(path / file.name) != file_entry(file):
+                    file.replace(path / file.name)
+                    changed = True
+            sync_directory(path)
+            shutil.rmtree(unpacked)
+        else:
+            unpacked.replace(path)
+            changed = True
+        sync_directory(path.parent)
+        return changed
+
+    def _finish(self) -> None:
+        """Take back, or finish, what a power cut has left half done."""
+        record = self._read()
+        back = record.going_back
+        if back is not None and self.current != back.to_id and (self.path_of(back.to_id) / MANIFEST).is_file():
+            self._switch(back.to_id)
+        current = self.current
+        true = settled(record, current)
+        if true != record:
+            self._write(true)
+        kept = set(true.versions) | ({current} if current is not None else set())
+        self._clear(kept)
+
+    def _clear(self, kept: set[str]) -> None:
+        """Remove every version that is not among `kept`, and drafts; not what an installation at work unpacks."""
+        for draft in (self.folder / f".{CURRENT}.part", self.folder / f"{RECORD}.part"):
+            draft.unlink(missing_ok=True)
+        folder = self.folder / VERSIONS
+        if not folder.is_dir():
+            return
+        for path in folder.iterdir():
+            gone = path
+            if path.name not in kept and not path.name.startswith("."):
+                # Under another name first: half a version must not look like one.
+                gone = path.with_name(f".{path.name}.gone")
+                shutil.rmtree(gone, ignore_errors=True)
+                path.replace(gone)
+            if gone.name.endswith(".gone"):
+                shutil.rmtree(gone, ignore_errors=True)
+
+    def _switch(self, id: str) -> None:
+        draft = self.folder / f".{CURRENT}.part"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(Path(VERSIONS, id))
+        draft.replace(self.link)
+        sync_directory(self.folder)
+
+    def _read(self) -> Record:
+        path = self.folder / RECORD
+        try:
+            return Record.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return self._found()
+        except (OSError, ValidationError) as error:
+            log.error("%s: cannot be read, what it said is lost (%s)", path, type(error).__name__)
+            return self._found()
+
+    def _found(self) -> Record:
+        """A record of the versions that are there, where it is lost."""
+        folder = self.folder / VERSIONS
+        there = [path for path in folder.iterdir() if _ID.fullmatch(path.name)] if folder.is_dir() else []
+        times = {path: path.stat().st_mtime for path in there if _is_whole(path)}
+        return Record(
+            versions={
+                path.name: Version(version=Bundle.open(path).manifest.version, installed=times[path], order=order)
+                for order, path in enumerate(sorted(times, key=lambda path: times[path]))
+            }
+        )
+
+    def _write(self, record: Record) -> None:
+        draft = self.folder / f"{RECORD}.part"
+        write_to_disk(draft, (record.model_dump_json(indent=2) + "\n").encode())
+        draft.replace(self.folder / RECORD)
+        sync_directory(self.folder)
+
+
+class BundleStore:
+    """All installed bundles of a device."""
+
+    def __init__(self, root: Path) -> None:
+        """In the folder `root`, which need not be there."""
+        self.root = root
+
+    def slot(self, name: str) -> Slot:
+        """The place of the bundle `name`; raises InputError where no bundle may be called so."""
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"bundle '{name}': must be called by 1 to 64 letters, digits, '_' or '-' to be installed; export it "
+                "under such a name"
+            )
+        return Slot(self.root / name)
+
+    def names(self) -> list[str]:
+        """The bundles of which a version is there, sorted."""
+        if not self.root.is_dir():
+            return []
+        found = [path for path in self.root.iterdir() if NAME.fullmatch(path.name) and (path / VERSIONS).is_dir()]
+        return sorted(path.name for path in found)
+
+    def look(self) -> list[Installed]:
+        """What is installed."""
+        return [found for name in self.names() if (found := self.slot(name).look()).record.versions or found.current]
+
+    @contextmanager
+    def installing(self) -> Iterator[None]:
+        """Be the only one that installs; leftovers of earlier ones are removed first.
+
+        Raises InputError where another process installs, or the store cannot be written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / ".installing").open("ab")
+        except OSError as error:
+            raise _unwritable(self.root, error) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.root}: another installation is at work; wait for its end") from None
+            for name in self.names():
+                for part in (self.root / name / VERSIONS).glob(".*.part"):
+                    shutil.rmtree(part, ignore_errors=True)
+            yield
+
+
+def _is_whole(version: Path) -> bool:
+    """Whether a version's folder holds the manifest that its name is of."""
+    try:
+        return id_of(read_manifest(version)) == version.name and Bundle.open(version) is not None
+    except BundleError:
+        return False
+
+
+def slot_of(bundle: Path) -> Slot | None:
+    """The slot whose `current` link a camera names as its bundle; None where it names another kind of path."""
+    if bundle.name != CURRENT or not bundle.is_symlink():
+        return None
+    slot = Slot(bundle.parent)
+    return slot if slot.current is not None and NAME.fullmatch(slot.name) else None
+
+
+def bundle_name(bundle: Path) -> str:
+    """What to call the bundle at a path before it is open: `current` says nothing."""
+    return bundle.parent.name if bundle.name == CURRENT else bundle.name
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be written ({error.strerror or error}); make room or allow it")
