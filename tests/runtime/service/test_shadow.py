@@ -262,6 +262,7 @@ def test_a_candidate_whose_scores_are_no_numbers_is_in_trouble(
 ) -> None:
     copied = Path(shutil.copytree(built_bundle, tmp_path / "nan.whycam"))
     stage = staged(tiny_bundle.reweigh(copied, np.full_like(BLIND, np.nan)))
+    stage.shadow._rest_seconds = 60
     stage.play([("quiet", 10)])
     assert "not from 0 to 1" in stage.told().trouble
     assert stage.told().failed == 1, "and then it rests"

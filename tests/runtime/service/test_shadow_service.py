@@ -23,6 +23,7 @@ from whycam.mqtt.payloads import DisagreementPayload, ShadowPayload
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
+ALONE = "was raised by the live bundle alone"
 SHADOW = f"whycam/{DEVICE}/gate/shadow"
 
 
@@ -81,10 +82,10 @@ def test_a_disagreement_is_told_with_both_heat_maps_and_no_alert_is_the_candidat
 
 def test_disagreements_wait_for_a_broker_that_is_away(tmp_path: Path) -> None:
     with running_with(tmp_path) as running:
-        running.told("gate/shadow", compared=1)
+        running.told("gate/shadow", trouble=None)
         running.broker.stop()
-        start = len(running.subscriber.arrivals)
-        until(lambda: "was raised by the live bundle alone" in running.service.log)
+        start, before = len(running.subscriber.arrivals), running.service.log.count(ALONE)
+        until(lambda: running.service.log.count(ALONE) > before, "a disagreement")
         running.broker.start()
         assert running.told("gate/shadow/disagreement", start, label="fight").body["live"]["heatmap"]
 
@@ -117,14 +118,13 @@ def test_a_reload_gives_and_takes_the_shadow_and_leaves_the_camera_alone(tmp_pat
         )
         running.configure([{}])
         assert running.service.signal(signal.SIGHUP)
-        running.told("telemetry", len(running.subscriber.arrivals))
-        reloads = [line for line in running.service.log.splitlines() if "reloaded:" in line]
-        assert len(reloads) == 2
+        until(lambda: running.service.log.count("reloaded: 1 cameras, 1 new or changed") == 2, "the second reload")
         quiet = len(running.subscriber.arrivals)
         running.alert("raised", quiet, label="fight")
         assert not [one for one in running.subscriber.since(quiet) if one.topic == SHADOW]
         states = [one.body for one in running.subscriber.since(start) if one.topic == f"whycam/{DEVICE}/gate/state"]
-        assert {state["state"] for state in states} == {"running"}, "the window was never cold"
+        assert states
+        assert "connecting" not in {state["state"] for state in states}
         assert {state["reconnects"] for state in states} == {0}
 
 
