@@ -20,6 +20,10 @@ def watch(
         Path | None,
         typer.Option("--save", metavar="DIR", help="Save alerts and heat maps as DIR/DEVICE/CAMERA/ID/... ."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve all devices' figures to Prometheus there."),
+    ] = None,
     root: Annotated[str, typer.Option("--root", help="The first level of the devices' topics.")] = "whycam",
     client_id: Annotated[
         str | None,
@@ -50,4 +54,4 @@ def watch(
     from whycam.watch.session import Login, follow
 
     login = Login(password_file, ca_file, certificate_file, key_file, protocol)
-    follow(url, login, as_json, save, root, client_id, session_days, count, seconds)
+    follow(url, login, as_json, save, root, client_id, session_days, count, seconds, metrics)

@@ -390,6 +390,7 @@ class TelemetryPayload(Payload):
     temperatures_celsius: dict[str, float] = Field(default_factory=dict, description="By thermal zone.")
     memory_bytes: Count | None = Field(default=None, description="Resident memory of the service.")
     refused_requests: Count = Field(default=0, description="Commands and requests that were refused.")
+    clock_jumps: Count = Field(default=0, description="How often the wall clock was set.")
 
 
 class SetCommand(Command):

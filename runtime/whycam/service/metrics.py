@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from whycam.alerts.outbox import OutboxStats
 from whycam.config.models import Metrics as MetricsConfig
-from whycam.errors import InputError
+from whycam.endpoint import Endpoint, Health
 
 STATES = ("connecting", "running", "stalled", "cold", "failed")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -77,6 +73,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Nothing has happened yet."""
+        self.clock_jumps = 0
+        """How often the wall clock was set."""
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._stages = Histogram(
@@ -138,14 +136,14 @@ class Metrics:
 
     def clock_jump(self) -> None:
         """The wall clock was set."""
+        self.clock_jumps += 1
         self._jumps.inc()
 
-    def serve(
-        self, settings: MetricsConfig, health: Callable[[], tuple[bool, dict[str, Any]]], figures: Callable[[], Figures]
-    ) -> Endpoint:
+    def serve(self, settings: MetricsConfig, health: Health, figures: Callable[[], Figures]) -> Endpoint:
         """Serve `/metrics` and `/healthz`; raises InputError where the port is taken."""
         self._registry.register(_Now(figures))
-        return Endpoint(settings, make_wsgi_app(self._registry), health)
+        advice = "another port in [metrics], or 0 for any"
+        return Endpoint(settings.host, settings.port, self._registry, health, advice)
 
 
 class _Now(Collector):
@@ -203,63 +201,6 @@ class _Now(Collector):
         yield evicted
         yield _gauge("whycam_mqtt_connected", "1 while the broker has let the device in.", float(now.connected))
         yield _gauge("whycam_uptime_seconds", "Since the service began.", now.uptime_seconds)
-
-
-class Endpoint:
-    """The HTTP server, in a thread of its own."""
-
-    def __init__(
-        self, settings: MetricsConfig, metrics: Callable[..., Any], health: Callable[[], tuple[bool, dict[str, Any]]]
-    ) -> None:
-        def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-            path = environ.get("PATH_INFO", "")
-            if path == "/metrics":
-                return list(metrics(environ, start))
-            if path != "/healthz":
-                start("404 Not Found", [("Content-Type", "text/plain")])
-                return [b"/metrics and /healthz are here\n"]
-            healthy, told = health()
-            start("200 OK" if healthy else "503 Service Unavailable", [("Content-Type", "application/json")])
-            return [json.dumps({"healthy": healthy, **told}).encode() + b"\n"]
-
-        try:
-            self._server = make_server(
-                settings.host,
-                settings.port,
-                answer,
-                server_class=_Server6 if ":" in settings.host else _Server,
-                handler_class=_Quiet,
-            )
-        except OSError as error:
-            raise InputError(
-                f"metrics: {settings.host}:{settings.port} cannot be listened on ({error.strerror}); "
-                "choose another port in [metrics], or 0 for any"
-            ) from error
-        self.port = int(self._server.server_port)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Answer no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(1.0)
-
-
-class _Server(WSGIServer):
-    daemon_threads = True
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 5.0
-    """A reader that says nothing must not keep the next one waiting."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: whoever reads the metrics does it every few seconds."""
 
 
 def _drift(cameras: Mapping[str, CameraFigures]) -> Iterable[Metric]:

@@ -125,4 +125,5 @@ class Vitals:
             temperatures_celsius=temperatures(),
             memory_bytes=resident_bytes(),
             refused_requests=self._link.refused_requests,
+            clock_jumps=self._metrics.clock_jumps,
         )

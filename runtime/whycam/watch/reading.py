@@ -14,6 +14,7 @@ from whycam.mqtt.ear import Received
 from whycam.mqtt.payloads import (
     AlertPayload,
     DisagreementPayload,
+    DriftPayload,
     Payload,
     ScorePayload,
     ShadowPayload,
@@ -22,9 +23,18 @@ from whycam.mqtt.payloads import (
 )
 from whycam.mqtt.topics import NAME
 
-Kind = Literal["availability", "telemetry", "state", "score", "shadow", "disagreement", "alert", "heatmap"]
+Kind = Literal["availability", "telemetry", "state", "drift", "score", "shadow", "disagreement", "alert", "heatmap"]
 LASTING: frozenset[Kind] = frozenset({"alert", "heatmap", "disagreement"})
 """What is sent to who was away, may come twice, and may be saved."""
+_OF_DEVICES: dict[str, Kind] = {"availability": "availability", "telemetry": "telemetry"}
+_OF_CAMERAS: dict[str, Kind] = {
+    "state": "state",
+    "drift": "drift",
+    "score": "score",
+    "shadow": "shadow",
+    "alert": "alert",
+}
+_RETAINED = ("availability", "state", "drift")
 
 LARGEST_BYTES = 8 * 1024 * 1024
 """A larger payload is none of a device's."""
@@ -35,6 +45,7 @@ JPEG = b"\xff\xd8\xff"
 _MODELS: dict[str, type[Payload]] = {
     "telemetry": TelemetryPayload,
     "state": StatePayload,
+    "drift": DriftPayload,
     "score": ScorePayload,
     "shadow": ShadowPayload,
     "disagreement": DisagreementPayload,
@@ -57,9 +68,10 @@ class Event:
     episode: str | None = None
     """Of a heat map."""
     payload: Payload | None = None
-    """None for what is not JSON, and for the state of a camera that was removed."""
+    """None for what is not JSON, and for what was taken back: it is retained, and came empty."""
     data: Any = None
-    """The payload as it came: JSON, keys that we do not know included; the text of an availability."""
+    """The payload as it came: JSON, keys that we do not know included; the text of an availability, None where it was
+    taken back."""
     raw: bytes = b""
 
     @property
@@ -84,7 +96,7 @@ def filters(root: str, device: str | None) -> list[tuple[str, int]]:
     passing = [
         f"{base}/availability",
         f"{base}/telemetry",
-        *(f"{base}/+/{one}" for one in ("state", "score", "shadow")),
+        *(f"{base}/+/{one}" for one in ("state", "drift", "score", "shadow")),
     ]
     return [(name, 1) for name in lasting] + [(name, 0) for name in passing]
 
@@ -95,6 +107,8 @@ def read(root: str, message: Received) -> Event:
     if len(message.payload) > LARGEST_BYTES:
         raise Nonsense(f"{len(message.payload)} bytes, more than {LARGEST_BYTES}")
     event = Event(kind, message.topic, device, camera, episode, raw=message.payload)
+    if kind in _RETAINED and not message.payload:
+        return event
     if kind == "availability":
         if message.payload not in (b"online", b"offline"):
             raise Nonsense("neither `online` nor `offline`")
@@ -102,8 +116,6 @@ def read(root: str, message: Received) -> Event:
     if kind == "heatmap":
         if not message.payload.startswith(JPEG):
             raise Nonsense("not a JPEG")
-        return event
-    if kind == "state" and not message.payload:
         return event
     return _with(event, *_parse(kind, device, camera, message.payload))
 
@@ -117,18 +129,12 @@ def _place(root: str, topic: str) -> tuple[Kind, str, str | None, str | None]:
     if not all(NAME.fullmatch(level) for level in levels):
         raise Nonsense("not a topic of a device")
     match levels:
-        case [device, "availability" | "telemetry" as kind]:
-            return ("availability" if kind == "availability" else "telemetry"), device, None, None
-        case [device, camera, "state"]:
-            return "state", device, camera, None
-        case [device, camera, "score"]:
-            return "score", device, camera, None
-        case [device, camera, "shadow"]:
-            return "shadow", device, camera, None
+        case [device, word] if word in _OF_DEVICES:
+            return _OF_DEVICES[word], device, None, None
+        case [device, camera, word] if word in _OF_CAMERAS:
+            return _OF_CAMERAS[word], device, camera, None
         case [device, camera, "shadow", "disagreement"]:
             return "disagreement", device, camera, None
-        case [device, camera, "alert"]:
-            return "alert", device, camera, None
         case [device, camera, "alert", episode, "heatmap"]:
             if not _UUID.fullmatch(episode):
                 raise Nonsense("the episode is not a UUID")

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,9 @@ from urllib.parse import unquote, urlsplit
 from whycam.errors import InputError
 from whycam.mqtt.server import Server
 from whycam.mqtt.topics import NAME, check_root
+from whycam.watch.metrics import MetricsView, address
 from whycam.watch.saving import Folder
-from whycam.watch.views import JsonView, LineView, TableView, log_to_stderr
+from whycam.watch.views import JsonView, LineView, TableView, Views, log_to_stderr
 from whycam.watch.watcher import Watcher
 
 PASSWORD = "WHYCAM_PASSWORD"
@@ -52,28 +53,33 @@ def follow(
     session_days: float,
     count: int | None,
     seconds: float | None,
+    metrics: str | None = None,
 ) -> None:
     """`whycam watch`. Raises InputError."""
     check_root(root)
     server, device = server_of(url, login)
+    place = None if metrics is None else address(metrics)
     folder = Folder(save) if save is not None else None
     table = TableView(str(server)) if not as_json and sys.stdout.isatty() else None
     view = table or (JsonView() if as_json else LineView())
+    figures = MetricsView() if place is not None else None
     watcher = Watcher(
         server,
         client_id or own_client_id(root, device),
-        view,
+        view if figures is None else Views(figures, view),
         root=root,
         device=device,
         session_seconds=round(session_days * _DAY),
         folder=folder,
     )
-    with _logging_to(table or log_to_stderr()), _ended_by_signals(watcher):
-        if table is None:
-            watcher.run(count, seconds)
-        else:
-            with table:
-                watcher.run(count, seconds)
+    with ExitStack() as stack:
+        stack.enter_context(_logging_to(table or log_to_stderr()))
+        if figures is not None and place is not None:
+            stack.callback(figures.serve(*place).close)
+        stack.enter_context(_ended_by_signals(watcher))
+        if table is not None:
+            stack.enter_context(table)
+        watcher.run(count, seconds)
 
 
 def server_of(url: str, login: Login) -> tuple[Server, str | None]:

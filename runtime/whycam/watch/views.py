@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections import OrderedDict, deque
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,6 +28,36 @@ _CAMERAS = 256
 _STYLES = {"raised": "bold red", "updated": "yellow", "cleared": "green"}
 
 
+class View(Protocol):
+    """Shows what comes."""
+
+    def show(self, event: Event, saved: str | None) -> None:
+        """Show `event`, which is new, and is in the file `saved`."""
+
+    def refresh(self, problem: str | None, ignored: int) -> None:
+        """Called a few times a second.
+
+        `problem`: why there is no connection; `ignored`: how many messages made no sense.
+        """
+
+
+class Views:
+    """Several at once."""
+
+    def __init__(self, *views: View) -> None:
+        self._views = views
+
+    def show(self, event: Event, saved: str | None) -> None:
+        """Show it in each."""
+        for view in self._views:
+            view.show(event, saved)
+
+    def refresh(self, problem: str | None, ignored: int) -> None:
+        """Refresh each."""
+        for view in self._views:
+            view.refresh(problem, ignored)
+
+
 class JsonView:
     """A JSON object per message and line, flushed, so that a script reads it at once."""
 
@@ -38,7 +68,7 @@ class JsonView:
         # Only ASCII: a lone surrogate cannot be encoded, and no control character reaches a terminal.
         print(json.dumps({**line, **content, "saved": saved}, allow_nan=False), flush=True)
 
-    def refresh(self, problem: str | None) -> None:
+    def refresh(self, problem: str | None, ignored: int) -> None:
         """Nothing: the connection's troubles are logged."""
 
 
@@ -52,7 +82,7 @@ class LineView:
         elif event.disagreement is not None:
             print(line_of_disagreement(event.disagreement), flush=True)
 
-    def refresh(self, problem: str | None) -> None:
+    def refresh(self, problem: str | None, ignored: int) -> None:
         """Nothing: the connection's troubles are logged."""
 
 
@@ -87,7 +117,9 @@ class TableView(logging.Handler):
     def show(self, event: Event, saved: str | None) -> None:
         """Take it up; drawn at the next refresh."""
         place = (event.device, event.camera or "")
-        if event.kind == "availability":
+        if event.kind == "availability" and event.data is None:
+            self._devices.pop(event.device, None)
+        elif event.kind == "availability":
             _remember(self._devices, event.device, str(event.data))
         elif event.kind == "state" and event.payload is None:
             self._states.pop(place, None)
@@ -102,7 +134,7 @@ class TableView(logging.Handler):
         elif event.alert is not None:
             self._alerts.appendleft(event.alert)
 
-    def refresh(self, problem: str | None) -> None:
+    def refresh(self, problem: str | None, ignored: int) -> None:
         """Draw, a few times a second at most: drawing must not keep messages waiting."""
         now = time.monotonic()
         if problem == self._problem and now - self._drawn < _DRAW_SECONDS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 from whycam.errors import InputError
 from whycam.mqtt.connection import Connection
@@ -14,6 +13,7 @@ from whycam.mqtt.server import Server
 from whycam.printable import printable
 from whycam.watch.reading import LASTING, Event, Nonsense, filters, read
 from whycam.watch.saving import Folder, Seen
+from whycam.watch.views import View
 
 log = logging.getLogger(__name__)
 
@@ -25,16 +25,6 @@ _TURN_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
 _GOODBYE_SECONDS = 2.0
 _SHORT_SECONDS, _SHORTS = 10.0, 3
-
-
-class View(Protocol):
-    """Shows what comes."""
-
-    def show(self, event: Event, saved: str | None) -> None:
-        """Show `event`, which is new, and is in the file `saved`."""
-
-    def refresh(self, problem: str | None) -> None:
-        """Called a few times a second; `problem`: why there is no connection."""
 
 
 class Watcher:
@@ -104,7 +94,11 @@ class Watcher:
             pass
         else:
             self._take(message)
-        self._view.refresh(self._connection.problem)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        waiting = None if self._connection.connects else "connecting"
+        self._view.refresh(self._connection.problem or waiting, self.nonsense)
 
     def _take(self, message: Received) -> None:
         try:
@@ -147,7 +141,7 @@ class Watcher:
                 if not said:
                     log.warning("%s: %s; trying until it can be saved", folder.path(event), error.strerror)
                 said = True
-            self._view.refresh(self._connection.problem)
+            self._refresh()
             time.sleep(_RETRY_SECONDS)
         return None
 

@@ -17,6 +17,7 @@ from tests.runtime.mqtt.conftest import config_for
 from tests.runtime.mqtt.deployed import BASES, DeployedBroker, make
 from tests.runtime.mqtt.watching import ALERT, Watch, alert
 from whycam.mqtt.client import MqttClient
+from whycam.mqtt.homeassistant import discovery_message
 from whycam.mqtt.message import Message
 
 DEVICE = "gate"
@@ -79,6 +80,7 @@ def test_a_device_comes_in_by_password_and_publishes(
 ) -> None:
     client = device(username=DEVICE, password_file=password)
     until(lambda: client.is_connected, "the connection")
+    client.publish(discovery_message("homeassistant", client.topics, "1", {}))
     client.publish(Message(ALERT, b"{}"))
     until(lambda: f"Received PUBLISH from whycam-{DEVICE}" in broker.log, "the alert at the broker")
     assert client.refused == 0

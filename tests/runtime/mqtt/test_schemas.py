@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runtime.mqtt.broker import Broker
-from tests.runtime.mqtt.collector import Collector, until
-from tests.runtime.mqtt.conftest import config_for
-from whycam.mqtt.client import MqttClient
-from whycam.mqtt.homeassistant import discovery_message
-from whycam.mqtt.message import Message
 from whycam.mqtt.payloads import COMMANDS, PUBLISHED
 from whycam.mqtt.schemas import MODELS, asyncapi, files, schema, yaml_lines
-from whycam.mqtt.topics import Topics
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 PAGES = (REFERENCE / "mqtt.md", REFERENCE.parent / "howto" / "subscribe.md")
@@ -104,38 +97,3 @@ def test_examples_hold(name: str, text: str) -> None:
 
 def test_every_payload_has_an_example() -> None:
     assert {name for name, _ in examples()} == set(MODELS)
-
-
-def test_the_access_list_lets_each_do_its_part_and_no_more(start_broker: Callable[..., Broker]) -> None:
-    text = PAGES[0].read_text(encoding="utf-8").partition("## Rights")[2]
-    acl = "\n".join(line.strip() for line in text.splitlines() if line.startswith("    ") or not line)
-    broker = start_broker(passwords=dict.fromkeys(("gate", "guard", "operator"), "x"), acl=acl)
-    topics = Topics("whycam", "gate")
-    config = config_for(broker.port, username="gate")
-    device = MqttClient(config.model_copy(update={"password_file": _password(broker.directory)}), "gate")
-    commands: list[str] = []
-    device.subscribe(topics.set("+"), 1, lambda message: commands.append(message.topic))
-    device.start()
-    with (
-        Collector(broker.port, "whycam/#", user="guard", password="x") as guard,
-        Collector(broker.port, user="operator", password="x") as operator,
-    ):
-        guard.wait_for(topics.availability)
-        guard.publish(topics.set("door"), b"{}")
-        operator.publish(topics.alert("door"), b"forged")
-        operator.publish(topics.set("yard"), b"{}")
-        until(lambda: commands, "the operator's command")
-        device.publish(Message(topics.alert("door"), b"true"))
-        device.publish(discovery_message("homeassistant", topics, "1", {}))
-        guard.wait_for(topics.alert("door"))
-    device.stop()
-    assert commands == [topics.set("yard")]
-    assert guard.payloads(topics.alert("door")) == [b"true"]
-    assert device.refused == 0
-
-
-def _password(directory: Path) -> Path:
-    path = directory / "gate.password"
-    path.write_text("x")
-    path.chmod(0o600)
-    return path

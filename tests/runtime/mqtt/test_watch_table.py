@@ -32,7 +32,7 @@ class Screen:
         """What is drawn, `after` some seconds, at a refresh; empty where nothing is."""
         self.now += after
         start = len(self.paper.getvalue())
-        self.table.refresh(problem)
+        self.table.refresh(problem, 0)
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.paper.getvalue()[start:])
 
     def show(self, label: str) -> None:
