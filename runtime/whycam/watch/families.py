@@ -11,9 +11,11 @@ from typing import Literal, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from whycam.mqtt.payloads import CameraTelemetry, OutboxTelemetry, StateName, TelemetryPayload
+from whycam.mqtt.payloads import CameraTelemetry, OutboxTelemetry, ShadowPayload, StateName, TelemetryPayload
 from whycam.watch.fleet import Camera, Device, open_by_label
 
+EVICTED = ("heatmap", "alert", "damaged")
+"""What a device gives up, as far as we know."""
 LARGEST = 2**53
 """Larger counts are none of a device's; Prometheus has floating-point numbers."""
 
@@ -65,6 +67,11 @@ FAMILIES: Mapping[str, Family] = {
         "gauge", "The largest deviation from what is usual when drift was last told, over its limit.", _CAMERA
     ),
     "whycam_camera_drifted": Family("gauge", "1 while the camera shows something else than usual.", _CAMERA),
+    "whycam_shadow_score": Family("gauge", "The candidate's score of a class, 0 to 1.", _LABEL),
+    "whycam_shadow_difference": Family("gauge", "Mean difference between the scores of both bundles.", _CAMERA),
+    "whycam_shadow_frames_total": Family("counter", "Frames of the candidate, by outcome.", ("camera", "outcome")),
+    "whycam_shadow_episodes_total": Family("counter", "Episodes, by who has raised them.", ("camera", "raised_by")),
+    "whycam_shadow_trouble": Family("gauge", "1 while something is wrong with the candidate.", _CAMERA),
     "whycam_alerts_total": Family("counter", "Alert messages that have come.", ("camera", "phase", "label")),
     "whycam_alerts_open": Family("gauge", "Episodes that were raised and not cleared.", _LABEL),
 }
@@ -136,7 +143,8 @@ def _outbox(outbox: OutboxTelemetry) -> Iterator[Sample]:
     yield "whycam_outbox_bytes", (), outbox.bytes
     yield "whycam_outbox_oldest_seconds", (), outbox.oldest_seconds or 0.0
     yield "whycam_outbox_in_memory", (), outbox.in_memory
-    for kind, count in outbox.evicted.items():
+    # 0 is told too: of a series that begins with 3 nobody sees that it grew.
+    for kind, count in {**dict.fromkeys(EVICTED, 0), **outbox.evicted}.items():
         yield "whycam_outbox_evicted_total", (kind,), count
 
 
@@ -159,6 +167,25 @@ def _of_camera(name: str, camera: Camera) -> Iterator[Sample]:
         yield "whycam_camera_warm", (name,), float(score.warm)
         for label, value in score.scores.items():
             yield "whycam_camera_score", (name, label), value
+    if (shadow := camera.shadow.get()) is not None:
+        yield from _shadow(name, shadow)
     if camera.state is not None or camera.open:
         for label, count in open_by_label(camera).items():
             yield "whycam_alerts_open", (name, label), count
+
+
+def _shadow(name: str, shadow: ShadowPayload) -> Iterator[Sample]:
+    if shadow.candidate is not None:
+        for label, value in shadow.candidate.scores.items():
+            yield "whycam_shadow_score", (name, label), value
+    yield "whycam_shadow_difference", (name,), shadow.mean_difference
+    for outcome in ("compared", "agreed", "skipped", "failed"):
+        yield "whycam_shadow_frames_total", (name, outcome), getattr(shadow, outcome)
+    episodes = shadow.episodes
+    for raised_by, count in (
+        ("both", episodes.both),
+        ("live", episodes.live_only),
+        ("candidate", episodes.candidate_only),
+    ):
+        yield "whycam_shadow_episodes_total", (name, raised_by), count
+    yield "whycam_shadow_trouble", (name,), float(shadow.trouble is not None)

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar, get_args
 
-from whycam.mqtt.payloads import AlertPayload, DriftPayload, Phase, ScorePayload, StatePayload, TelemetryPayload
+from whycam.mqtt.payloads import (
+    AlertPayload,
+    DriftPayload,
+    Phase,
+    ScorePayload,
+    ShadowPayload,
+    StatePayload,
+    TelemetryPayload,
+)
 from whycam.watch.reading import Event
 from whycam.watch.trim import Trim
 
@@ -57,6 +65,7 @@ class Camera:
     state: StatePayload | None = None
     drift: DriftPayload | None = None
     score: Latest[ScorePayload] = field(default_factory=lambda: Latest(60))
+    shadow: Latest[ShadowPayload] = field(default_factory=lambda: Latest(60))
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Alert messages by phase and label, since we began; 0 is there too, for labels that have not alerted yet."""
     open: OrderedDict[str, str] = field(default_factory=OrderedDict)
@@ -66,6 +75,7 @@ class Camera:
         """Forget how it was; what was counted stays."""
         self.state = self.drift = None
         self.score.clear()
+        self.shadow.clear()
         self.open.clear()
 
 
@@ -134,6 +144,7 @@ class Fleet:
             device.telemetry.clear()
             for camera in device.cameras.values():
                 camera.score.clear()
+                camera.shadow.clear()
 
     def _of_camera(self, camera: Camera, event: Event) -> None:
         if isinstance(event.payload, StatePayload):
@@ -145,6 +156,8 @@ class Fleet:
             camera.drift = self.trim.drift(event.payload)
         elif isinstance(event.payload, ScorePayload):
             camera.score.put(self.trim.score(event.payload))
+        elif isinstance(event.payload, ShadowPayload):
+            camera.shadow.put(self.trim.shadow(event.payload))
         elif isinstance(event.payload, AlertPayload):
             self._alert(camera, event.payload)
 

@@ -10,6 +10,7 @@ from whycam.mqtt.payloads import (
     DriftPayload,
     OutboxTelemetry,
     ScorePayload,
+    ShadowPayload,
     StatePayload,
     TelemetryPayload,
 )
@@ -64,6 +65,16 @@ class Trim:
     def score(self, payload: ScorePayload) -> ScorePayload:
         """With a bounded number of scores."""
         return payload.model_copy(update={"label": None, "scores": self._table(payload.scores)})
+
+    def shadow(self, payload: ShadowPayload) -> ShadowPayload:
+        """With a bounded number of scores of the candidate, and without what the camera's own score says."""
+        candidate = payload.candidate
+        if candidate is not None:
+            texts = {"bundle": "", "version": "", "precision": "", "label": None}
+            candidate = candidate.model_copy(update={**texts, "scores": self._table(candidate.scores)})
+        live = payload.live.model_copy(update={"bundle": "", "version": "", "label": None, "scores": {}})
+        trouble = None if payload.trouble is None else payload.trouble[:NAME_CHARACTERS]
+        return payload.model_copy(update={"live": live, "candidate": candidate, "trouble": trouble})
 
     def drift(self, payload: DriftPayload) -> DriftPayload:
         """Without the signs."""

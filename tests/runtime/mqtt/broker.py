@@ -169,18 +169,19 @@ class Broker:
     def set_passwords(self, passwords: Mapping[str, str]) -> None:
         """Let these users in from now on; the others are disconnected."""
         self._write_passwords(passwords)
-        self._reload()
+        self.reload()
 
     def set_acl(self, acl: str) -> None:
         """Allow this from now on."""
         self._acl.write_text(acl)
-        self._reload()
+        self.reload()
 
     def _settings(self) -> str:
         # Listener options follow their listener.
         return "\n".join([f"listener {self.port} {self.host}", *self._listener, *self._lines, ""])
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Let it read passwords and ACL again."""
         if self.running:
             os.kill(self.pid, signal.SIGHUP)
 

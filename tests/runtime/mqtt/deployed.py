@@ -38,7 +38,10 @@ class DeployedBroker(Broker):
     """Listens for passwords on `port`, for certificates on `certificate_port`."""
 
     def __init__(self, directory: Path, base: str, certificates: Path, passwords: Mapping[str, str]) -> None:
-        """`base`: one of BASES. `certificates`: what certificates.sh has made, a server's among it."""
+        """`base`: one of BASES. `certificates`: what certificates.sh has made, a server's among it.
+
+        A whycam.passwords and a whycam.acl that are there too are taken as they are.
+        """
         super().__init__(directory, passwords=passwords)
         self.certificate_port = free_port()
         self.ca_file = certificates / "ca.crt"
@@ -48,9 +51,13 @@ class DeployedBroker(Broker):
         (etc / "conf.d").mkdir()
         for name in ("ca.crt", "ca.crl", "server.crt", "server.key"):
             shutil.copy(certificates / name, etc / "certs" / name)
-        shutil.copy(FILES / "whycam.acl", etc / "whycam.acl")
-        (etc / "whycam.acl").chmod(0o600)
-        (directory / "passwords").rename(etc / "whycam.passwords")
+        self.passwords = etc / "whycam.passwords"
+        (directory / "passwords").rename(self.passwords)
+        for name, own in (("whycam.acl", FILES / "whycam.acl"), ("whycam.passwords", self.passwords)):
+            if (certificates / name).exists():
+                own = certificates / name
+            (etc / name).write_bytes(own.read_bytes())
+            (etc / name).chmod(0o600)
         self._etc = etc
 
     def renew_list(self, certificates: Path) -> None:

@@ -74,6 +74,35 @@ DRIFT: dict[str, Any] = {
     "statistic": 2.02,
     "signs": [],
 }
+SHADOW: dict[str, Any] = {
+    "schema": "whycam.shadow/1",
+    "device": "gate",
+    "camera": "door",
+    "time": TIME,
+    "live": {
+        "bundle": "incidents",
+        "version": "3",
+        "precision": "fp16",
+        "scores": {"fire": 0.91},
+        "label": "fire",
+        "alert": True,
+    },
+    "candidate": {
+        "bundle": "incidents",
+        "version": "4",
+        "precision": "fp16",
+        "scores": {"fire": 0.41},
+        "label": "fire",
+        "alert": False,
+    },
+    "compared": 100,
+    "agreed": 90,
+    "mean_difference": 0.012,
+    "max_difference": 0.5,
+    "episodes": {"both": 6, "live_only": 1, "candidate_only": 2},
+    "skipped": 41,
+    "failed": 3,
+}
 
 
 def messages() -> list[tuple[str, bytes, bool]]:
@@ -83,6 +112,7 @@ def messages() -> list[tuple[str, bytes, bool]]:
         ("whycam/gate/door/state", STATE, True),
         ("whycam/gate/door/drift", DRIFT, True),
         ("whycam/gate/door/score", SCORE, False),
+        ("whycam/gate/door/shadow", SHADOW, False),
         (ALERT, alert(), False),
     ]
     encoded = [(topic, json.dumps(payload).encode(), retained) for topic, payload, retained in said]

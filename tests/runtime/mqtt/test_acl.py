@@ -34,13 +34,14 @@ PUBLISHED = (
     TOPICS.state("gate"),
     TOPICS.drift("gate"),
     TOPICS.score("gate"),
-    f"{TOPICS.base}/gate/shadow",
+    TOPICS.shadow("gate"),
+    f"{TOPICS.shadow('gate')}/disagreement",
     TOPICS.alert("gate"),
     TOPICS.heatmap("gate", "018f"),
     TOPICS.set_response("gate"),
     TOPICS.explain_response("gate"),
 )
-FIGURES = {topic for topic in PUBLISHED if not topic.endswith(("/heatmap", "/response"))}
+FIGURES = {topic for topic in PUBLISHED if not topic.endswith(("/heatmap", "/disagreement", "/response"))}
 INSTALL = f"{TOPICS.base}/bundles/install"
 COMMANDS = (TOPICS.set("gate"), TOPICS.explain("gate"), INSTALL)
 FOREIGN = (OTHER.alert("gate"), OTHER.availability, OTHER.set("gate"), OTHER.explain("gate"), f"{OTHER.base}/bundles")

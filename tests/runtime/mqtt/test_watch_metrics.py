@@ -20,6 +20,7 @@ from tests.runtime.mqtt.scraping import (
     MISSING,
     PROMTOOL,
     SCORE,
+    SHADOW,
     STATE,
     TELEMETRY,
     Bridge,
@@ -106,6 +107,13 @@ def test_each_message_becomes_metrics(all_told: Told) -> None:
         f"whycam_camera_warm{{{camera}}}": 1,
         f"whycam_camera_drift_statistic{{{camera}}}": 2.02,
         f"whycam_camera_drifted{{{camera}}}": 1,
+        f'whycam_shadow_score{{{camera},label="fire"}}': 0.41,
+        f"whycam_shadow_difference{{{camera}}}": 0.012,
+        f'whycam_shadow_frames_total{{{camera},outcome="agreed"}}': 90,
+        f'whycam_shadow_frames_total{{{camera},outcome="failed"}}': 3,
+        f'whycam_shadow_episodes_total{{{camera},raised_by="live"}}': 1,
+        f'whycam_shadow_episodes_total{{{camera},raised_by="candidate"}}': 2,
+        f"whycam_shadow_trouble{{{camera}}}": 0,
         f'whycam_alerts_total{{{camera},label="fire",phase="raised"}}': 1,
         f'whycam_alerts_total{{{camera},label="fight",phase="raised"}}': 0,
         f'whycam_alerts_open{{{camera},label="fire"}}': 1,
@@ -338,6 +346,13 @@ def test_a_port_that_is_taken_is_one_line(broker: Broker, tmp_path: Path) -> Non
     assert second.returncode == 2
     assert f"127.0.0.1:{port} cannot be listened on" in second.stderr
     assert len(second.stderr.splitlines()) == 1
+
+
+def test_a_candidate_that_cannot_judge_is_told(told: Told) -> None:
+    told.say(("whycam/gate/door/shadow", {**SHADOW, "candidate": None, "trouble": "no such file"}))
+    found = told.samples()
+    assert found['whycam_shadow_trouble{camera="door",device="gate"}'] == 1
+    assert "whycam_shadow_score" not in names(found)
 
 
 def test_a_drift_that_has_ended_is_told(told: Told) -> None:
