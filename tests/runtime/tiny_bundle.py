@@ -155,6 +155,20 @@ def retouch(directory: Path) -> Path:
     return change(directory)
 
 
+def enlarge(directory: Path) -> Path:
+    """Give the bundle in `directory`, built for the `cams` alone, an input of twice the size, averaged first."""
+    path = directory / "features.onnx"
+    model = onnx.load(path)
+    for dimension in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        dimension.dim_value = 2 * SIZE
+    place = next(index for index, node in enumerate(model.graph.node) if node.op_type == "AveragePool")
+    model.graph.node[place].input[0] = "smaller"
+    smaller = helper.make_node("AveragePool", ["planes"], ["smaller"], kernel_shape=[2, 2], strides=[2, 2])
+    model.graph.node.insert(place, smaller)
+    onnx.save(model, path)
+    return change(directory, input={"height": 2 * SIZE, "width": 2 * SIZE})
+
+
 def change(directory: Path, **keys: object) -> Path:
     """Change `keys` of the manifest, and seal the bundle."""
     manifest = Manifest.model_validate_json((directory / "manifest.json").read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import threading
 import time
@@ -196,6 +197,24 @@ def test_a_candidate_of_a_longer_frame_interval_sees_fewer_frames(
     stage = staged(tiny_bundle.change(candidate, window=window))
     stage.play(SCENES)
     assert stage.told().compared == len(stage.frames) / 2 - T + 1
+
+
+def test_a_candidate_of_another_input_size_sees_the_cameras_frame(staged: Callable[..., Stage], tmp_path: Path) -> None:
+    larger = tiny_bundle.enlarge(tiny_bundle.build(tmp_path / "larger.whycam", explain="cams"))
+    stage = staged(larger)
+    stage.play(SCENES)
+    assert stage.told().trouble is None
+    assert [one.scores for one in stage.heard if one is not None and one.warm] == alone(larger, stage.frames)
+
+
+def test_a_candidate_computes_at_a_lower_priority(staged: Callable[..., Stage], candidate: Path) -> None:
+    stage = staged(tiny_bundle.retouch(candidate))
+    stage.play([("quiet", 1)])
+    thread = stage.shadows.worker._thread.native_id
+    assert thread is not None
+    assert os.getpriority(os.PRIO_PROCESS, thread) == max(
+        10, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    )
 
 
 def test_what_only_one_raises_is_told_with_the_heat_maps_of_both(staged: Callable[..., Stage], candidate: Path) -> None:
