@@ -7,12 +7,15 @@ import os
 import pty
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.runtime.bundle.archives import Signer
+from whycam.bundle import Bundle
 
 Whycam = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -51,7 +54,7 @@ def test_from_a_key_to_a_bundle_that_is_known_to_be_ones_own(whycam: Whycam, bun
     told = json.loads(succeeds(whycam("bundle", "verify", bundle, "--keys", "keys", "--json")))
     assert told["signed_by"] == "site"
     assert told["name"] == "colours"
-    assert told["files"] == 10
+    assert told["files"] == len(Bundle.open(bundle).manifest.files)
 
 
 def test_nothing_is_replaced_by_keygen(whycam: Whycam) -> None:
@@ -79,6 +82,9 @@ def typed(text: str, *arguments: str) -> int:
     asked = b""
     while b"assphrase" not in asked:
         asked += os.read(terminal, 1024)
+    # What is typed before the terminal stops to echo is thrown away.
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        time.sleep(0.01)
     os.write(terminal, text.encode())
     try:
         while os.read(terminal, 1024):
