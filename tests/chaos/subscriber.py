@@ -106,7 +106,7 @@ class Subscriber:
         client.subscribe([(topic, mqtt.SubscribeOptions(qos=1)) for topic in ("whycam/#", "answers/#")])
 
     def _take(self, _: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
-        if message.topic.endswith(("/set", "/explain")):
+        if message.topic.endswith(("/set", "/explain", "/install")):
             return  # what was sent to the service
         body: dict[str, Any] = {}
         if message.payload.startswith(b"{"):

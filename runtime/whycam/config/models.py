@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from whycam.default_methods import METHOD, TIME
+from whycam.deployment.origins import Origins
 from whycam.explain.methods import METHODS, TIME_METHODS
 from whycam.sources.network import without_credentials
 from whycam.sources.uri import is_live
@@ -192,6 +193,12 @@ class Bundles(Table):
         description="where bundles may come from that are sent for over MQTT: beginnings of URLs, and folders; none: "
         "such commands are refused",
     )
+
+    @field_validator("over_the_air")
+    @classmethod
+    def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Origins(value)
+        return value
 
 
 class Metrics(Table):

@@ -19,6 +19,8 @@ from whycam.mqtt.payloads import (
     ErrorPayload,
     ExplainRequest,
     ExplainResponse,
+    InstallCommand,
+    InstallResult,
     SetCommand,
     SetResult,
     timestamp,
@@ -31,8 +33,9 @@ log = logging.getLogger(__name__)
 _WAITING = 32
 _LOG_SECONDS = 10.0
 
-Answer = SetResult | ExplainResponse | ErrorPayload
+Answer = SetResult | ExplainResponse | InstallResult | ErrorPayload
 Reply = Callable[["ExplainResponse | ErrorPayload"], None]
+InstallReply = Callable[["InstallResult | ErrorPayload"], None]
 
 
 class DeviceControl(Protocol):
@@ -47,9 +50,12 @@ class DeviceControl(Protocol):
     def explain(self, camera: str, request: ExplainRequest, reply: Reply) -> None:
         """Answer through `reply`, once, now or later; raises InputError for what there is not."""
 
+    def install(self, command: InstallCommand, reply: InstallReply) -> None:
+        """Answer through `reply`, now and later; raises InputError or RefusedError for what may not be."""
+
 
 class CommandListener:
-    """Listens on `.../set` and `.../explain` of all cameras.
+    """Listens on `.../set` and `.../explain` of all cameras, and on the device's `bundles/install`.
 
     A thread of its own obeys: a slow disk must not hold up the connection. At most 32 wait, more are refused as busy.
     """
@@ -63,13 +69,14 @@ class CommandListener:
         self._client = client
         self._topics = topics
         self._control = control
-        self._waiting: queue.Queue[tuple[Received, str, Action] | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[Received, str | None, Action] | None] = queue.Queue(_WAITING)
         self._stopping = False
         self._told = -_LOG_SECONDS
         self._untold = 0
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
         client.subscribe(f"{topics.base}/+/set", 1, partial(self._hear, "set"))
         client.subscribe(f"{topics.base}/+/explain", 1, partial(self._hear, "explain"))
+        client.subscribe(topics.install, 1, partial(self._hear, "install"))
         self._thread.start()
 
     def stop(self) -> None:
@@ -80,7 +87,7 @@ class CommandListener:
         self._thread.join(1.0)
 
     def _hear(self, action: Action, message: Received) -> None:
-        camera = message.topic[len(self._topics.base) + 1 : -len(action) - 1]
+        camera = None if action == "install" else message.topic[len(self._topics.base) + 1 : -len(action) - 1]
         try:
             self._waiting.put_nowait((message, camera, action))
         except queue.Full:
@@ -100,16 +107,24 @@ class CommandListener:
                 fault = RefusedError("failed", "the device failed at it; see its log")
                 self._refuse(message, camera, action, fault)
 
-    def _obey(self, message: Received, camera: str, action: Action) -> None:
+    def _obey(self, message: Received, camera: str | None, action: Action) -> None:
         if message.retain:
             raise RefusedError(
                 "retained", "a retained command would be obeyed again at each connection; send it unretained"
             )
-        if camera not in self._control.cameras():
+        if camera is not None and camera not in self._control.cameras():
             raise RefusedError("unknown-camera", f"there is no camera '{camera[:64]}' here")
         topic = self._response_topic(message, camera, action)
         answer = partial(self._answer, topic, correlation(message.correlation_data))
-        if action == "set":
+        if camera is None:
+            order = read(InstallCommand, message.payload)
+            try:
+                self._control.install(order, answer)
+            except RefusedError as refusal:
+                raise RefusedError(refusal.code, refusal.message, order.request_id) from None
+            except WhycamError as error:
+                raise RefusedError("invalid", str(error), order.request_id) from None
+        elif action == "set":
             command = read(SetCommand, message.payload)
             try:
                 answer(self._control.set(camera, command))
@@ -123,13 +138,13 @@ class CommandListener:
                 raise RefusedError("invalid", str(error), request.request_id) from None
         self.obeyed += 1
 
-    def _response_topic(self, message: Received, camera: str, action: Action) -> str:
+    def _response_topic(self, message: Received, camera: str | None, action: Action) -> str:
         return response_topic(self._topics, camera, action, message.response_topic, self._client.reserved)
 
     def _answer(self, topic: str, correlation_data: bytes | None, payload: Answer) -> None:
         self._client.publish(response_message(self._topics, topic, payload, correlation_data))
 
-    def _refuse(self, message: Received, camera: str, action: Action, refusal: RefusedError) -> None:
+    def _refuse(self, message: Received, camera: str | None, action: Action, refusal: RefusedError) -> None:
         self.refused += 1
         self._log(message, refusal)
         try:
@@ -138,12 +153,13 @@ class CommandListener:
         except RefusedError:
             # The sender named no place where it may be answered: the contract's own topic is left.
             topic, correlation_data = self._response_topic(Received("", b""), camera, action), None
-        if topic.startswith(f"{self._topics.base}/") and camera not in self._control.cameras():
+        unknown = camera is not None and camera not in self._control.cameras()
+        if unknown and topic.startswith(f"{self._topics.base}/"):
             return  # the topic would be one of the sender's making
         error = ErrorPayload(
             request_id=refusal.request_id,
             device=self._topics.device,
-            camera=camera[:64],
+            camera=None if camera is None else camera[:64],
             time=timestamp(time.time()),
             code=refusal.code,
             message=refusal.message,

@@ -15,6 +15,7 @@ from whycam.mqtt.payloads import (
     DriftPayload,
     ErrorPayload,
     ExplainResponse,
+    InstallResult,
     Payload,
     ScorePayload,
     SetResult,
@@ -35,6 +36,7 @@ TYPES = {
     "telemetry": "io.whycam.telemetry",
     "set": "io.whycam.set.result",
     "explain": "io.whycam.explain.response",
+    "install": "io.whycam.install.result",
     "error": "io.whycam.error",
 }
 SCORE_EXPIRY_SECONDS = 10
@@ -187,15 +189,18 @@ def telemetry_message(topics: Topics, payload: TelemetryPayload) -> Message:
 
 
 def response_message(
-    topics: Topics, topic: str, payload: SetResult | ExplainResponse | ErrorPayload, correlation_data: bytes | None
+    topics: Topics,
+    topic: str,
+    payload: SetResult | ExplainResponse | InstallResult | ErrorPayload,
+    correlation_data: bytes | None,
 ) -> Message:
     """The answer to a command or request, to the topic that it named."""
-    kind = {SetResult: "set", ExplainResponse: "explain", ErrorPayload: "error"}[type(payload)]
+    kinds = {SetResult: "set", ExplainResponse: "explain", InstallResult: "install", ErrorPayload: "error"}
     return event(
         topic,
         payload,
-        kind=TYPES[kind],
-        source=topics.source(payload.camera),
+        kind=TYPES[kinds[type(payload)]],
+        source=topics.source(None if isinstance(payload, InstallResult) else payload.camera),
         time=payload.time,
         expiry_seconds=RESPONSE_EXPIRY_SECONDS,
         correlation_data=correlation_data,

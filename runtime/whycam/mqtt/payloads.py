@@ -481,7 +481,43 @@ class ExplainResponse(Payload):
     )
 
 
-ErrorCode = Literal["invalid", "too-large", "retained", "unknown-camera", "busy", "not-ready", "failed"]
+class InstallCommand(Command):
+    """Have a bundle fetched and installed, where the device's configuration allows that."""
+
+    url: str | None = Field(default=None, min_length=1, max_length=2048, description="Where its archive is.")
+    file: str | None = Field(
+        default=None, min_length=1, max_length=4096, description="Else: where its archive is on the device."
+    )
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="The SHA-256 of the archive.")
+
+    @model_validator(mode="after")
+    def _names_one_place(self) -> InstallCommand:
+        if (self.url is None) == (self.file is None):
+            raise ValueError("must have one of `url` and `file`")
+        return self
+
+
+class InstallResult(Payload):
+    """How far a bundle is that was sent for. How it does on trial, `.../bundles` tells."""
+
+    schema_name: Literal["whycam.install.result/1"] = Field(
+        default="whycam.install.result/1", alias="schema", description="Name and version."
+    )
+    request_id: str | None = None
+    device: str
+    time: Timestamp
+    state: Literal["accepted", "installed"] = Field(
+        description="accepted: it will be fetched, and another answer follows; installed: it is current, on trial."
+    )
+    sha256: str = Field(description="As it was sent for.")
+    name: str | None = Field(default=None, description="The model's name; null until it is installed.")
+    version: str | None = Field(default=None, description="The model's version; null until it is installed.")
+    id: str | None = Field(default=None, description="The bundle's id; null until it is installed.")
+    previous: str | None = Field(default=None, description="The id of the one that was current; null: none.")
+    changed: bool | None = Field(default=None, description="Whether it was not current already.")
+
+
+ErrorCode = Literal["invalid", "too-large", "retained", "unknown-camera", "busy", "not-ready", "forbidden", "failed"]
 
 
 class ErrorPayload(Payload):
@@ -492,12 +528,12 @@ class ErrorPayload(Payload):
     )
     request_id: str | None = None
     device: str
-    camera: str
+    camera: str | None = Field(default=None, description="Null where it was not of a camera.")
     time: Timestamp
     code: ErrorCode = Field(
         description="invalid: it breaks its schema or names what there is not; too-large; retained: what commands must "
         "not be; unknown-camera; busy: too many at once, ask again; not-ready: there is no window to explain yet; "
-        "failed: a fault of the device."
+        "forbidden: the device's configuration does not allow it; failed: it was tried, and went wrong."
     )
     message: str = Field(description="One line: what is wrong and what to do.")
 
@@ -512,6 +548,7 @@ PUBLISHED: tuple[type[Payload], ...] = (
     TelemetryPayload,
     SetResult,
     ExplainResponse,
+    InstallResult,
     ErrorPayload,
 )
-COMMANDS: tuple[type[Command], ...] = (SetCommand, ExplainRequest)
+COMMANDS: tuple[type[Command], ...] = (SetCommand, ExplainRequest, InstallCommand)

@@ -18,7 +18,7 @@ _MAX_CORRELATION_BYTES = 1024
 _MAX_MESSAGE = 300
 _MAX_REQUEST_ID = 128
 
-Action = Literal["set", "explain"]
+Action = Literal["set", "explain", "install"]
 C = TypeVar("C", bound=Command)
 
 
@@ -56,13 +56,22 @@ def read(model: type[C], payload: bytes) -> C:
         raise RefusedError("invalid", _first_fault(model, error), _request_id(content)) from None
 
 
-def response_topic(topics: Topics, camera: str, action: Action, wanted: str | None, reserved: tuple[str, ...]) -> str:
+def own_response_topic(topics: Topics, camera: str | None, action: Action) -> str:
+    """Where the answer goes that the command names no topic for; only an `install` is not to a camera."""
+    if action == "install" or camera is None:
+        return topics.install_response
+    return topics.set_response(camera) if action == "set" else topics.explain_response(camera)
+
+
+def response_topic(
+    topics: Topics, camera: str | None, action: Action, wanted: str | None, reserved: tuple[str, ...]
+) -> str:
     """Where the answer goes: `wanted`, or the topic that the contract names.
 
     Raises RefusedError for a topic that cannot be published to, or that is not the sender's to choose: under
     `reserved`, the topics that others trust as the device's own words.
     """
-    own = topics.set_response(camera) if action == "set" else topics.explain_response(camera)
+    own = own_response_topic(topics, camera, action)
     if wanted is None or wanted == own:
         return own
     try:

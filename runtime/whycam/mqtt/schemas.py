@@ -25,6 +25,8 @@ from whycam.mqtt.payloads import (
     ErrorPayload,
     ExplainRequest,
     ExplainResponse,
+    InstallCommand,
+    InstallResult,
     ScorePayload,
     SetCommand,
     SetResult,
@@ -47,6 +49,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "set.result": SetResult,
     "explain": ExplainRequest,
     "explain.response": ExplainResponse,
+    "install": InstallCommand,
+    "install.result": InstallResult,
     "error": ErrorPayload,
 }
 """Each payload's schema by the name of its file."""
@@ -146,6 +150,16 @@ def _channels() -> Iterator[_Channel]:
     yield _Channel("explain", topics.explain(camera), ("explain",), False, 1, False, "Ask why.")
     yield _Channel(
         "explainResponse", topics.explain_response(camera), ("explain.response", "error"), True, 1, False, "Why."
+    )
+    yield _Channel("install", topics.install, ("install",), False, 1, False, "Have a bundle installed.")
+    yield _Channel(
+        "installResponse",
+        topics.install_response,
+        ("install.result", "error"),
+        True,
+        1,
+        False,
+        "That it is accepted, and what became of it.",
     )
 
 

@@ -83,6 +83,16 @@ class Topics:
         """Where a request is answered that names no response topic."""
         return f"{self.base}/{camera}/explain/response"
 
+    @property
+    def install(self) -> str:
+        """Where bundles are sent for."""
+        return f"{self.base}/bundles/install"
+
+    @property
+    def install_response(self) -> str:
+        """Where that is answered where it names no response topic."""
+        return f"{self.install}/response"
+
     def source(self, camera: str | None = None) -> str:
         """The CloudEvents source: the device, or one of its cameras."""
         return f"/{self.base}/{camera}" if camera else f"/{self.base}"

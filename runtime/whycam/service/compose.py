@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 from uuid6 import uuid7
@@ -28,6 +29,8 @@ from whycam.mqtt.payloads import (
     ExplainResponse,
     ExplanationSummary,
     FrameRelevance,
+    InstallCommand,
+    InstallResult,
     ScorePayload,
     SetResult,
     StatePayload,
@@ -132,7 +135,25 @@ class Composer:
             image=base64.b64encode(picture_of(lane, made, index)).decode("ascii"),
         )
 
-    def error(self, camera: str, request_id: str | None, code: ErrorCode, message: str) -> ErrorPayload:
+    def install_result(
+        self, command: InstallCommand, state: Literal["accepted", "installed"], told: Mapping[str, Any] | None = None
+    ) -> InstallResult:
+        """How far a bundle is that was sent for; `told` is what `whycam bundle install` says of it."""
+        told = told or {}
+        return InstallResult(
+            request_id=command.request_id,
+            device=self.device,
+            time=self._time(self._clock.now()),
+            state=state,
+            sha256=command.sha256,
+            name=told.get("name"),
+            version=told.get("version"),
+            id=told.get("id"),
+            previous=told.get("previous"),
+            changed=told.get("changed"),
+        )
+
+    def error(self, camera: str | None, request_id: str | None, code: ErrorCode, message: str) -> ErrorPayload:
         """Why a request was refused."""
         return ErrorPayload(
             request_id=request_id,

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 from whycam.alerts.judge import check_classes
 from whycam.errors import InputError
-from whycam.mqtt.commands import Reply
-from whycam.mqtt.payloads import ExplainRequest, SetCommand, SetResult
+from whycam.mqtt.commands import InstallReply, Reply
+from whycam.mqtt.payloads import ExplainRequest, InstallCommand, SetCommand, SetResult
 from whycam.service.answering import Answering
 from whycam.service.compose import Composer
 from whycam.service.fleet import Fleet
 from whycam.service.lane import Lane
+from whycam.service.over_the_air import OverTheAir
 from whycam.service.settings import CameraSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Control:
         settings: Settings,
         composer: Composer,
         answering: Answering,
+        over_the_air: OverTheAir,
         say_state: Callable[[Lane], None],
     ) -> None:
         """For the cameras of `fleet`; `say_state` tells all how a camera stands after a command."""
@@ -34,6 +36,7 @@ class Control:
         self._settings = settings
         self._composer = composer
         self._answering = answering
+        self._over_the_air = over_the_air
         self._say_state = say_state
 
     def cameras(self) -> Sequence[str]:
@@ -70,3 +73,7 @@ class Control:
     def explain(self, camera: str, request: ExplainRequest, reply: Reply) -> None:
         """Answer `request` through `reply`, from another thread; raises InputError for what there is not."""
         self._answering.ask(self._fleet.lanes[camera], request, reply)
+
+    def install(self, command: InstallCommand, reply: InstallReply) -> None:
+        """Have a bundle installed, as `OverTheAir.order` does."""
+        self._over_the_air.order(command, reply)

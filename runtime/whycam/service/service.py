@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from whycam.alerts.evidence import EvidenceStore
 from whycam.alerts.outbox import Outbox
@@ -28,6 +29,7 @@ from whycam.service.fleet import Fleet
 from whycam.service.lane import Lane
 from whycam.service.metrics import Metrics
 from whycam.service.models import Models
+from whycam.service.over_the_air import OverTheAir
 from whycam.service.reporting import Reporter
 from whycam.service.scoring import Scoring
 from whycam.service.settings import Settings
@@ -35,6 +37,7 @@ from whycam.service.shadow import Shadow
 from whycam.service.shadows import Shadows
 from whycam.service.state_folder import lock_folder, make_folder
 from whycam.service.vitals import STUCK_SECONDS, Vitals
+from whycam.service.worker import Worker
 from whycam.sources import Frame
 
 log = logging.getLogger(__name__)
@@ -99,7 +102,10 @@ class Service:
         self._fleet.open(self.config.cameras)
         if not self._fleet.lanes:
             raise InputError(next(iter(self._fleet.broken.values()))[1])
-        control = Control(self._fleet, self._settings, self._composer, self._answering, self._say_state)
+        self._over_the_air = OverTheAir(self.config, self._path, self._composer)
+        control = Control(
+            self._fleet, self._settings, self._composer, self._answering, self._over_the_air, self._say_state
+        )
         self._link = BrokerLink(self.config.broker, self._topics, self._outbox, self._settings, self._fleet, control)
         self._vitals = Vitals(
             began,
@@ -107,7 +113,7 @@ class Service:
             self._scoring,
             self._outbox,
             self._link,
-            (*self._reporter.workers, self._answering.worker, self._shadows.worker),
+            self._workers,
             self._composer,
             self._metrics,
         )
@@ -125,7 +131,7 @@ class Service:
         """Run until SIGTERM or SIGINT; SIGHUP reloads the configuration."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        for worker in (*self._reporter.workers, self._answering.worker, self._shadows.worker):
+        for worker in self._workers:
             worker.start()
         self._fleet.serve()
         self._scoring.start()
@@ -135,6 +141,10 @@ class Service:
         systemd.ready(self._vitals.status())
         self._watch()
         self._stop()
+
+    @property
+    def _workers(self) -> tuple[Worker[Any], ...]:
+        return (*self._reporter.workers, self._answering.worker, self._shadows.worker, self._over_the_air.worker)
 
     def _stop(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS - 0.5
@@ -146,6 +156,7 @@ class Service:
         # Episodes stay open in the outbox: the service carries them on when it is back.
         self._reporter.stop(min(2.0, deadline - time.monotonic()))
         self._answering.worker.stop(0, finish=False)
+        self._over_the_air.stop(1.0)
         self._link.stop(deadline)
         self._outbox.close()
         if self._endpoint is not None:

@@ -17,7 +17,15 @@ from tests.runtime.mqtt.conftest import config_for
 from whycam.errors import InputError
 from whycam.mqtt.client import MqttClient
 from whycam.mqtt.commands import CommandListener
-from whycam.mqtt.payloads import ErrorPayload, ExplainRequest, ExplainResponse, SetCommand, SetResult
+from whycam.mqtt.payloads import (
+    ErrorPayload,
+    ExplainRequest,
+    ExplainResponse,
+    InstallCommand,
+    InstallResult,
+    SetCommand,
+    SetResult,
+)
 from whycam.mqtt.requests import MAX_BYTES, RefusedError, read, response_topic
 from whycam.mqtt.topics import Topics
 
@@ -32,6 +40,7 @@ class Control:
     def __init__(self) -> None:
         self.commands: list[SetCommand] = []
         self.requests: list[ExplainRequest] = []
+        self.orders: list[InstallCommand] = []
 
     def cameras(self) -> Sequence[str]:
         """One."""
@@ -70,6 +79,26 @@ class Control:
                 )
             )
 
+    def install(self, command: InstallCommand, reply: Callable[[InstallResult | ErrorPayload], None]) -> None:
+        """Answer twice, or not allow it."""
+        if command.file is not None:
+            raise RefusedError("forbidden", "not here")
+        if command.url == "http://elsewhere":
+            raise InputError("url: not from there")
+        self.orders.append(command)
+        for state in ("accepted", "installed"):
+            reply(
+                InstallResult.model_validate(
+                    {
+                        "request_id": command.request_id,
+                        "device": "post",
+                        "time": "2026-11-23T18:00:00.000Z",
+                        "state": state,
+                        "sha256": command.sha256,
+                    }
+                )
+            )
+
 
 class Told:
     """A device that listens, and who tells it."""
@@ -91,7 +120,7 @@ class Told:
 def told(broker: Broker) -> Iterator[Told]:
     client, control = MqttClient(config_for(broker.port), "post"), Control()
     listener = CommandListener(client, TOPICS, control)
-    with Collector(broker.port, "whycam/post/gate/+/response", "answers/#", "whycam/post/availability") as collector:
+    with Collector(broker.port, "whycam/post/+/+/response", "answers/#", "whycam/post/availability") as collector:
         client.start()
         # Said after the subscriptions: what is sent from now on is heard.
         until(lambda: b"online" in [one.payload for one in collector.on("whycam/post/availability")])
@@ -113,6 +142,40 @@ def test_a_right_command_is_obeyed_and_answered_with_what_holds(told: Told) -> N
     # It is counted after it is answered.
     until(lambda: told.listener.obeyed == 1)
     assert told.listener.refused == 0
+
+
+ORDER = {"url": "http://here", "sha256": "0" * 64, "request_id": "o"}
+
+
+def order(told: Told, order: object, **more: Any) -> dict[str, Any]:
+    """Send for a bundle, and wait for the first answer."""
+    answers = more.get("response_topic", "whycam/post/bundles/install/response")
+    before = len(told.collector.on(answers))
+    told.collector.publish("whycam/post/bundles/install", json.dumps(order).encode(), **more)
+    return dict(json.loads(told.collector.wait_for(answers, before + 1)[before].payload))
+
+
+def test_a_bundle_that_is_sent_for_is_answered_twice(told: Told) -> None:
+    first = order(told, ORDER, response_topic="answers/me", correlation_data=b"c")
+
+    both = told.collector.wait_for("answers/me", 2)
+    assert first["state"] == "accepted"
+    assert [json.loads(one.payload)["state"] for one in both] == ["accepted", "installed"]
+    assert [one.properties.CorrelationData for one in both] == [b"c", b"c"]
+    assert told.control.orders == [InstallCommand.model_validate(ORDER)]
+
+
+def test_an_order_that_may_not_be_is_refused_with_the_reason(told: Told) -> None:
+    for change, code in (
+        ({"url": "http://elsewhere"}, "invalid"),
+        ({"url": None, "file": "/etc/passwd"}, "forbidden"),
+        ({"sha256": "0" * 63}, "invalid"),
+        ({"unsigned": True}, "invalid"),
+        ({"file": "/both"}, "invalid"),
+    ):
+        refused = order(told, {**ORDER, **change})
+        assert (refused["code"], refused["request_id"], refused["camera"]) == (code, "o", None)
+    assert told.control.orders == []
 
 
 def test_a_request_is_answered_once(told: Told) -> None:
@@ -166,15 +229,16 @@ def test_a_retained_command_is_not_obeyed(told: Told) -> None:
     # As it comes to a device that subscribes after it was sent.
     message = {"retain": True}
     told.collector.publish("whycam/post/gate/set", '{"armed": true}', **message)
-    until(lambda: told.control.commands)
+    told.collector.publish("whycam/post/bundles/install", json.dumps(ORDER), **message)
+    until(lambda: told.control.commands and told.control.orders)
     told.control.commands.clear()
     late = Control()
     client = MqttClient(config_for(told.collector.client.port, client_id="late"), "post")
     listener = CommandListener(client, TOPICS, late)
     client.start()
     try:
-        until(lambda: listener.refused == 1)
-        assert late.commands == []
+        until(lambda: listener.refused == 2)
+        assert (late.commands, late.orders) == ([], [])
     finally:
         listener.stop()
         client.stop(1.0)
