@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from tests.runtime.deployment.versions import make, make_key, packed, sign
 from tests.runtime.deployment.web import Web
+from tests.runtime.mqtt.collector import until
 from tests.runtime.service.running import DEVICE, Running
 from whycam.config.file import load_config
 from whycam.errors import InputError
@@ -147,6 +149,38 @@ def test_by_default_nothing_is_installed_over_the_air(tmp_path: Path) -> None:
         refused = running.told(RESPONSE).body
     assert refused["code"] == "forbidden"
     assert "bundles.over_the_air" in refused["message"]
+
+
+def installers(archive: Path) -> list[int]:
+    """The processes that install this archive."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"install" in words and str(archive).encode() in words:
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, as the service does for this")
+def test_the_installer_dies_with_the_service_and_nothing_stays(tmp_path: Path) -> None:
+    with Web() as web:
+        fleet = Fleet(tmp_path, web)
+        web.pages["/fleet/good"] = fleet.good
+        running = fleet.running
+        archive = running.state / "incoming" / "bundle.whycam.tar"
+        with running:
+            before = fleet.send(url=f"{web.url}/fleet/good", sha256=digest(fleet.good))
+            fleet.answer(before, state="accepted")
+            until(lambda: installers(archive), "the installer")
+            running.service.kill()
+
+            until(lambda: not installers(archive), "the installer's end")
+            assert not (running.state / "bundles" / "colours" / "current").exists()
+            assert running.service.wait_ready(60)
+            assert not archive.parent.exists()
+            again = fleet.send(url=f"{web.url}/fleet/good", sha256=digest(fleet.good))
+            assert fleet.answer(again, state="installed")["version"] == "2"
 
 
 class Device:
