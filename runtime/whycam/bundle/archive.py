@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from whycam.bundle.graph_check import check_graph
 from whycam.bundle.manifest import MANIFEST, SIGNATURE, Manifest
 from whycam.bundle.signature import Signatures, TrustedKeys, check_signature, sign_manifest
 from whycam.bundle.store import Bundle, parse_manifest, read_manifest, read_signature, sync_directory, write_to_disk
-from whycam.errors import BundleError, BundleTooLargeError
+from whycam.errors import BundleError, BundleTooLargeError, NotABundleError
 
 SUFFIX = ".whycam.tar"
 
@@ -181,8 +182,11 @@ def opened(archive: BinaryIO | Path) -> Iterator[tuple[BinaryIO, str]]:
         yield archive, str(getattr(archive, "name", "the archive"))
         return
     try:
-        file = archive.open("rb")
+        # Not to wait for the other end of a pipe.
+        file = os.fdopen(os.open(archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         raise BundleError(f"{archive}: cannot be read ({error.strerror}); is the name right?") from None
     with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise NotABundleError(f"{archive}: is no file; copy the archive to the disk first")
         yield file, str(archive)

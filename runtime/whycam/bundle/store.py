@@ -36,6 +36,8 @@ class Bundle:
         Raises BundleError where there is no bundle, or its manifest is damaged or of another schema.
         """
         directory = Path(path)
+        if directory.is_file():
+            raise BundleError(f"{directory}: is a file; `whycam bundle install` it where it is an archive")
         if not directory.is_dir():
             raise BundleError(f"{directory}: no such bundle (a directory that `whycam export` wrote)")
         return cls(directory, parse_manifest(read_manifest(directory), directory / MANIFEST))

@@ -42,10 +42,13 @@ class Origins:
         for text in allowed:
             if text.startswith("/"):
                 self._folders.append(Path(text))
-            elif urlsplit(text).query:
-                raise ValueError(f"'{text}': a beginning of URLs has no '?'")
-            else:
+                continue
+            if "?" in text:
+                raise ValueError(f"'{text}' has a '?', and names the beginning of URLs")
+            try:
                 self._places.append(_place(text))
+            except ValueError as error:
+                raise ValueError(f"'{text}' {error}; or be a folder's absolute path") from None
 
     def __bool__(self) -> bool:
         """Whether anything is allowed."""

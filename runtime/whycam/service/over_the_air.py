@@ -121,7 +121,7 @@ class OverTheAir:
             self._busy.release()
 
     def _install(self, archive: Path) -> dict[str, Any]:
-        words = [str(archive) if word == "{archive}" else word for word in self._command]
+        words = [*_tied(), *(str(archive) if word == "{archive}" else word for word in self._command)]
         # A session of its own, to be ended whole; nobody else may speak to systemd for the service.
         environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
         process = subprocess.Popen(
@@ -169,13 +169,17 @@ class OverTheAir:
 
 
 def _install_command(config: Path, allow_unsigned: bool) -> list[str]:
-    """`whycam bundle install`, killed with the service where the system has what does that."""
-    found = shutil.which("setpriv")
-    dying = [found, "--pdeathsig", "KILL"] if found else []
+    """`whycam bundle install`, by this very Python."""
     # Not to import what lies in the folder that the service was started in.
     python = [sys.executable, "-P"] if sys.version_info >= (3, 11) else [sys.executable]
     unsigned = ["--allow-unsigned"] if allow_unsigned else []
-    return [*dying, *python, "-m", "whycam", "bundle", "install", "{archive}", "-c", str(config), "--json", *unsigned]
+    return [*python, "-m", "whycam", "bundle", "install", "{archive}", "-c", str(config), "--json", *unsigned]
+
+
+def _tied() -> list[str]:
+    """Put before a command, it is killed when the service ends, however that is; nothing where there is no setpriv."""
+    found = shutil.which("setpriv")
+    return [found, "--pdeathsig", "KILL"] if found else []
 
 
 def _said(process: subprocess.Popen[str]) -> tuple[str, str] | None:

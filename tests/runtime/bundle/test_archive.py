@@ -334,6 +334,23 @@ def test_the_head_alone_is_read_to_tell_what_it_is(archive: Path) -> None:
     assert head.signature is not None
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(BundleError):
+            unpack(path, tmp_path / "it", None)
+        with pytest.raises(BundleError):
+            verify(path, None)
+        with pytest.raises(BundleError):
+            read_archive_head(path)
+
+
+def test_an_archive_is_not_loaded_as_it_is(archive: Path) -> None:
+    with pytest.raises(BundleError, match="whycam bundle install"):
+        Bundle.open(archive)
+
+
 def test_links_in_a_bundle_are_refused(bundle: Path, tmp_path: Path) -> None:
     (bundle / "head.onnx").rename(tmp_path / "head.onnx")
     (bundle / "head.onnx").symlink_to(tmp_path / "head.onnx")

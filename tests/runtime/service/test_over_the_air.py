@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -162,8 +163,7 @@ def installers(archive: Path) -> list[int]:
     return found
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, as the service does for this")
-def test_the_installer_dies_with_the_service_and_nothing_stays(tmp_path: Path) -> None:
+def test_nothing_stays_of_an_installation_in_which_the_service_was_killed(tmp_path: Path) -> None:
     with Web() as web:
         fleet = Fleet(tmp_path, web)
         web.pages["/fleet/good"] = fleet.good
@@ -277,6 +277,27 @@ def test_an_installer_that_does_not_end_is_ended_with_all_that_it_started(
 
     assert "did not end" in tried.wait_for(2).message  # type: ignore[union-attr]
     assert not runs(int((tmp_path / "child").read_text()))
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.runtime.service.test_over_the_air import Device
+pid = Path(sys.argv[1]) / "pid"
+code = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
+device = Device(Path(sys.argv[1]), [sys.executable, "-c", code])
+device.order()
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, as the service does for this")
+def test_the_installer_dies_with_the_service(tmp_path: Path, repository: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], cwd=repository) as service:
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the installer")
+        service.kill()
+
+    assert not runs(int((tmp_path / "pid").read_text()))
 
 
 def runs(pid: int) -> bool:
