@@ -55,7 +55,7 @@ def _add_files(kit: Path, platform: Platform) -> None:
     if platform.name.startswith("jetpack"):
         (system / "whycam.service.d").mkdir()
         shutil.copyfile(DEPLOY / "whycam.service.d" / "jetson.conf", system / "whycam.service.d" / "jetson.conf")
-    for name in ("install.sh", "uninstall.sh", "common.sh", "whycam.toml"):
+    for name in ("install.sh", "uninstall.sh", "common.sh", "checks.sh", "whycam.toml"):
         shutil.copyfile(DEPLOY / "kit" / name, kit / name)
     shutil.copyfile(DEPLOY / "whycam.example.toml", kit / "whycam.example.toml")
     shutil.copyfile(REPOSITORY / "LICENSE", kit / "LICENSE")

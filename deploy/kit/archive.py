@@ -31,6 +31,6 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, time: int) -> None:
         entry.type, entry.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(entry)
         return
-    entry.size, entry.mode = path.stat().st_size, 0o755 if path.suffix == ".sh" else 0o644
+    entry.size, entry.mode = path.stat().st_size, 0o755 if path.name.endswith("install.sh") else 0o644
     with path.open("rb") as content:
         tar.addfile(entry, content)

@@ -9,7 +9,7 @@ umask 022
 home=/opt/whycam
 releases=$home/releases
 current=$home/current
-command=/usr/local/bin/whycam
+program=/usr/local/bin/whycam
 settings=/etc/whycam
 state=/var/lib/whycam
 cache=/var/cache/whycam

@@ -18,6 +18,8 @@ main() {
   here=$(dirname "$(readlink --canonicalize "$0")")
   # shellcheck source=common.sh
   source "$here/common.sh"
+  # shellcheck source=checks.sh
+  source "$here/checks.sh"
   for argument in "$@"; do
     case $argument in
       --undo) undo=yes ;;
@@ -37,10 +39,10 @@ main() {
 
 install_kit() {
   local kit_platform kit_version kit_distribution kit_machine kit_python kit_glibc kit_systemd kit_opencv kit_onnxruntime
-  local kit_needed_kib release name before
+  local kit_needed_kib name release before
+  check_files
   # shellcheck source=/dev/null
   source "$here/kit.env"
-  check_files
   name=$kit_version-$(sha256sum "$here/SHA256SUMS" | cut -c1-12)
   release=$releases/$name
   check_machine
@@ -50,11 +52,11 @@ install_kit() {
   lock
   build_release
   try_release
-  before=$(current_release)
   set_up
-  [ "$before" = "$name" ] || printf '%s\n' "$before" >"$release/.before"
+  before=$(current_release)
+  [ "$before" = "$name" ] || remember_before "$name" "$before"
   switch_to "$name"
-  start_or_go_back "$before" "$name"
+  start_or_go_back "$name"
   forget_older "$name"
   report "$before"
 }
@@ -64,63 +66,14 @@ current_release() {
   basename "$(readlink "$current" || true)"
 }
 
-# --- What is looked at before anything is changed.
-
-check_files() {
-  [ -f "$here/SHA256SUMS" ] || refuse "this folder is no kit: unpack whycam-VERSION-PLATFORM.tar.gz and run its install.sh"
-  local unlisted
-  (cd "$here" && sha256sum --check --strict --quiet SHA256SUMS >/dev/null 2>&1) ||
-    refuse "files of this kit are missing or damaged: see 'sha256sum --check --quiet SHA256SUMS', and copy the kit again"
-  unlisted=$(comm -13 <(cut -c67- "$here/SHA256SUMS" | sort) \
-    <(cd "$here" && find . -type f ! -path ./SHA256SUMS -printf '%P\n' | sort) | head -n 1)
-  [ -z "$unlisted" ] || refuse "$unlisted is not of this kit: unpack the kit again, into an empty folder"
+# What was there when this release took its place.
+release_before() {
+  cat "$releases/$1/.before" 2>/dev/null || true
 }
 
-check_machine() {
-  local found
-  [ -x /usr/bin/python3 ] || refuse "no /usr/bin/python3: apt-get install python3"
-  found=$(/usr/bin/python3 -I -c 'import os, platform, sys
-print(platform.machine(), "%d.%d" % sys.version_info[:2], os.confstr("CS_GNU_LIBC_VERSION").split()[1])')
-  local machine python glibc
-  read -r machine python glibc <<<"$found"
-  [ "$machine" = "$kit_machine" ] || refuse "this kit is for $kit_machine, and this machine is $machine: make kit PLATFORM=..."
-  [ "$python" = "$kit_python" ] ||
-    refuse "this kit is for Python $kit_python ($kit_distribution), and /usr/bin/python3 is $python: make kit PLATFORM=..."
-  at_least "$glibc" "$kit_glibc" || refuse "this kit wants glibc $kit_glibc ($kit_distribution), and here is $glibc"
-  /usr/bin/python3 -I -c 'import venv' 2>/dev/null || refuse "Python's module venv is missing: apt-get install python3-venv"
-  local program
-  for program in systemctl systemd-sysusers systemd-tmpfiles flock; do
-    type -P "$program" >/dev/null || refuse "no $program: whycam's installer wants a system with systemd and util-linux"
-  done
-  local version
-  version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
-  at_least "$version" "$kit_systemd" || refuse "whycam's unit wants systemd $kit_systemd, and here is $version"
-  if [ "$kit_opencv" = system ]; then
-    /usr/bin/python3 -I -c 'import cv2' 2>/dev/null ||
-      refuse "no OpenCV in /usr/bin/python3: apt-get install nvidia-opencv (JetPack's own, which sees CSI cameras)"
-  fi
-}
-
-# Whether the version $1 is $2 or later.
-at_least() {
-  printf '%s\n' "$2" "$1" | sort --check=quiet --version-sort
-}
-
-check_free_paths() {
-  if [ -e "$command" ] && [ "$(readlink "$command" || true)" != "$current/bin/whycam" ]; then
-    refuse "$command is not of this installer: move it away"
-  fi
-  if [ -f /etc/systemd/system/whycam.service ]; then
-    refuse "/etc/systemd/system/whycam.service would hide the kit's unit: move it away, changes belong into 'systemctl edit whycam'"
-  fi
-}
-
-check_space() {
-  [ ! -e "$release/.complete" ] || return 0
-  local below=$releases free
-  until [ -e "$below" ]; do below=${below%/*}/; below=${below%/}; below=${below:-/}; done
-  free=$(df --output=avail --block-size=1024 "$below" | tail -n 1)
-  [ "$free" -ge "$kit_needed_kib" ] || refuse "$below has $((free / 1024)) MiB free, and whycam takes $((kit_needed_kib / 1024)) MiB"
+remember_before() {
+  printf '%s\n' "$2" >"$releases/$1/.before"
+  sync "$releases/$1/.before"
 }
 
 # --- The new release, beside what is there.
@@ -189,23 +142,33 @@ switch_to() {
   fi
   put "$kit/system/whycam.service" "$unit" 644
   point "$current" "releases/$1"
-  point "$command" "$current/bin/whycam"
+  point "$program" "$current/bin/whycam"
   systemctl_if_online daemon-reload
 }
 
 # Where the service ran, it must run again; systemctl waits until it is ready.
 start_or_go_back() {
-  local before=$1 after=$2
+  local name=$1 before
   [ -z "$offline" ] || return 0
-  systemctl is-active --quiet whycam || return 0
+  case $(systemctl show --property=ActiveState --value whycam) in
+    active | reloading | activating) ;;
+    *) return 0 ;;
+  esac
+  ! runs_from "$name" || return 0
   say "restarting the service"
   systemctl restart whycam && return
-  if [ -z "$before" ] || [ "$before" = "$after" ]; then
-    fail "the service does not come up: journalctl -u whycam"
-  fi
+  before=$(release_before "$name")
+  [ -n "$before" ] || fail "the service does not come up: journalctl -u whycam"
   switch_to "$before"
-  systemctl restart whycam || fail "neither $after nor $before comes up, and $before is in place: journalctl -u whycam"
-  fail "the service did not come up with $after, and $before is in place again: journalctl -u whycam"
+  systemctl restart whycam || fail "neither $name nor $before comes up, and $before is in place: journalctl -u whycam"
+  fail "the service did not come up with $name, and $before is in place again: journalctl -u whycam"
+}
+
+# Whether the process of the service has libraries of this release in its memory.
+runs_from() {
+  local pid
+  pid=$(systemctl show --property=MainPID --value whycam)
+  grep --quiet --fixed-strings "$releases/$1/" "/proc/$pid/maps" 2>/dev/null
 }
 
 # --undo
@@ -214,21 +177,21 @@ go_back() {
   local now before
   now=$(current_release)
   [ -n "$now" ] || refuse "whycam is not installed"
-  before=$(cat "$releases/$now/.before" 2>/dev/null || true)
+  before=$(release_before "$now")
   if [ -z "$before" ] || [ ! -e "$releases/$before/.complete" ]; then
     refuse "there is no release before $now"
   fi
   lock
-  printf '%s\n' "$now" >"$releases/$before/.before"
+  remember_before "$before" "$now"
   switch_to "$before"
-  start_or_go_back "$now" "$before"
+  start_or_go_back "$before"
   say "$before is in place again, $now is kept"
 }
 
 # All but this release and the one before it.
 forget_older() {
   local path name before
-  before=$(cat "$releases/$1/.before" 2>/dev/null || true)
+  before=$(release_before "$1")
   for path in "$releases"/*; do
     name=${path##*/}
     if [ "$name" = "$1" ] || [ "$name" = "$before" ]; then

@@ -43,7 +43,7 @@ stop() {
 }
 
 remove_program() {
-  rm -f "$command" "$unit" "$drop_in" "$sysusers" "$tmpfiles" "$command.part" "$unit.part" "$drop_in.part" \
+  rm -f "$program" "$unit" "$drop_in" "$sysusers" "$tmpfiles" "$program.part" "$unit.part" "$drop_in.part" \
     "$sysusers.part" "$tmpfiles.part"
   local folder
   for folder in "${drop_in%/*}" "$units" "${units%/*}" "${sysusers%/*}" "${tmpfiles%/*}"; do

@@ -50,8 +50,12 @@ class Running:
         cameras: Sequence[Mapping[str, Any]] = ({},),
         tables: Mapping[str, Mapping[str, Any]] | None = None,
         start: bool = True,
+        behind: Sequence[object] = (),
     ) -> None:
-        """Keep all files in `directory`; `cameras` and `tables` change what the configuration says."""
+        """Keep all files in `directory`; `cameras` and `tables` change what the configuration says.
+
+        The command that starts the service is put behind the words of `behind`.
+        """
         self.directory = directory
         self.state = directory / "state"
         self.bundle = tiny_bundle.build(directory / "colours.whycam")
@@ -60,6 +64,7 @@ class Running:
         self._tables = dict(tables or {})
         self._cameras = cameras
         self._start = start
+        self._behind = behind
         self._opened = ExitStack()
 
     def __enter__(self) -> Running:
@@ -69,7 +74,7 @@ class Running:
             self._opened.callback(self.subscriber.stop)
             self.subscriber.start()
             self.configure(self._cameras)
-            command = [sys.executable, "-m", "whycam", "run", "-c", self.config]
+            command = [*self._behind, sys.executable, "-m", "whycam", "run", "-c", self.config]
             self.service = Supervisor(command, self.directory / "service.log", {"PYTHONUNBUFFERED": "1"})
             self._opened.callback(self.service.stop)
             if self._start:
