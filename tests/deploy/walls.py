@@ -75,20 +75,23 @@ def enclose(calls: set[str], families: list[str]) -> None:
         if name == "socket":
             for family in families:
                 comparison = Comparison(0, EQUAL, FAMILIES[family], 0)
-                _check(library.seccomp_rule_add_array(context, ALLOW, number, 1, ctypes.byref(comparison)))
+                _check(
+                    "seccomp_rule_add",
+                    library.seccomp_rule_add_array(context, ALLOW, number, 1, ctypes.byref(comparison)),
+                )
         else:
-            _check(library.seccomp_rule_add_array(context, ALLOW, number, 0, None))
-    _check(library.seccomp_load(context))
+            _check("seccomp_rule_add", library.seccomp_rule_add_array(context, ALLOW, number, 0, None))
+    _check("seccomp_load", library.seccomp_load(context))
 
 
 def refuse_executable_memory() -> None:
     """As MemoryDenyWriteExecute=, on Linux 6.3 and later."""
-    _check(ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0))
+    _check("prctl", ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0))
 
 
-def _check(status: int) -> None:
+def _check(what: str, status: int) -> None:
     if status != 0:
-        raise OSError(f"status {status}")
+        raise OSError(f"{what}: status {status}")
 
 
 def main() -> None:
