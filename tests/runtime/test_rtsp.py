@@ -8,30 +8,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.runtime.rtsp_camera import rtsp_camera
 from whycam import SourceError, open_source
 from whycam.sources import network
-
-PYTHON = "/usr/bin/python3"
-BINDINGS = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
-PACKAGES = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good"
 
 
 @pytest.fixture
 def camera() -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """The port of a camera, and its process."""
-    if not Path(PYTHON).exists() or subprocess.run([PYTHON, "-c", BINDINGS], capture_output=True).returncode != 0:
-        pytest.skip(f"no RTSP server: apt-get install {PACKAGES}")
-    server = Path(__file__).with_name("rtsp_server.py")
-    with subprocess.Popen([PYTHON, server], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline()), process
-        finally:
-            process.kill()
+    with rtsp_camera() as (port, process):
+        yield port, process
 
 
 def test_a_camera_yields_frames_with_the_time_of_day(camera: tuple[int, subprocess.Popen[str]]) -> None:

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any
 
 from whycam.doctor.users import User
@@ -69,6 +70,11 @@ def answer(what: str, question: Mapping[str, Any], user: User, deadline: float) 
     return found
 
 
+def can_become(user: User) -> bool:
+    """Whether the process can be `user`: who examines is root, and this Python is for all."""
+    return os.geteuid() == 0 and user.uid != 0 and user.may(Path(sys.executable), os.X_OK)
+
+
 def end_all() -> None:
     """End the processes that still run."""
     for process in tuple(_running):
@@ -77,7 +83,7 @@ def end_all() -> None:
 
 def _start(what: str, user: User, said: IO[str]) -> subprocess.Popen[str]:
     become: dict[str, Any] = {}
-    if os.geteuid() == 0 and user.uid != 0:
+    if can_become(user):
         become = {"user": user.uid, "group": user.gid, "extra_groups": sorted(user.groups)}
     environment = dict(os.environ)
     # From 3.11 on: modules of the folder in which it is called must not take the place of ours.

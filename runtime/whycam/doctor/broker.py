@@ -91,6 +91,8 @@ def _access(installation: Installation, settings: Broker, topics: Topics, login:
     assert installation.config is not None
     for camera in installation.config.cameras:
         filters += [topics.set(camera.name), topics.explain(camera.name)]
+    if installation.config.bundles.over_the_air:
+        filters.append(f"{topics.base}/bundles/install")
     access = Access(login, topics, settings.username, away=running(installation) is None)
     heard = access.hears(filters, installation.until(_STEP))
     yield access.publishes(installation.until(_STEP))

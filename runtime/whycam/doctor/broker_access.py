@@ -32,7 +32,7 @@ class Access:
         self._login = login
         self._topics = topics
         self._username = username
-        self._who = username or "a client without user name"
+        self._who = username or "this device, without a user name,"
         self._away = away
         self._online: bool | None = None
         """What may be said of the device's availability, where that is known."""
@@ -101,4 +101,9 @@ class Access:
 
     def _acl(self, *lines: str) -> str:
         user = [] if self._username is None else [f"user {self._username}"]
-        return "\n".join([*user, *lines, "# in the broker's access list; then: sudo systemctl reload mosquitto"])
+        done = "# in the broker's access list; then: sudo systemctl reload mosquitto"
+        if self._username in (None, self._topics.device):
+            return "\n".join([*user, *lines, done])
+        # deploy/mosquitto's list compares the two.
+        name = f'device = "{self._username}"    # where the access list goes by the user\'s name; else:'
+        return "\n".join([name, *user, *lines, done])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whycam.config.models import MIB, Config
-from whycam.doctor.asking import NoAnswerError, answer
+from whycam.doctor.asking import NoAnswerError, answer, can_become
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, ok, skipped, warning
 
@@ -39,10 +39,7 @@ def state(installation: Installation) -> Iterator[Finding]:
             "system.state", f"{user.name} alone can tell whether it can write {folder}", _as_root(installation)
         )
         return
-    try:
-        problem = answer("write", {"folder": str(there)}, user, installation.until(0.3))["problem"]
-    except NoAnswerError as error:
-        problem = str(error)
+    problem = _write_problem(installation, there)
     if problem is None:
         told = f"{folder} can be written" if there == folder else f"{folder} can be made"
         yield ok("system.state", f"{told} by {user.name}", folder=str(folder))
@@ -52,6 +49,17 @@ def state(installation: Installation) -> Iterator[Finding]:
     if there != folder:
         fix = f"sudo install -d -m 750 -o {user.name} {folder}"
     yield failure("system.state", f"{user.name} cannot write {there} ({problem})", fix, folder=str(folder))
+
+
+def _write_problem(installation: Installation, folder: Path) -> str | None:
+    user = installation.user
+    if user.uid != os.geteuid() and not can_become(user):
+        return None if user.may(folder, os.W_OK | os.X_OK) else "permission denied"
+    try:
+        problem: str | None = answer("write", {"folder": str(folder)}, user, installation.until(0.3))["problem"]
+    except NoAnswerError as error:
+        return str(error)
+    return None if problem is None else problem.lower()
 
 
 def disk(installation: Installation) -> Iterator[Finding]:

@@ -20,15 +20,18 @@ from whycam.libraries import ONNXRUNTIME, OPENCV, install_line
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
-def python(_: Installation) -> Iterator[Finding]:
-    """The interpreter."""
-    yield ok(
-        "software.python",
-        f"{platform.python_version()} in {sys.prefix}",
-        version=platform.python_version(),
-        prefix=sys.prefix,
-        whycam=str(Path(__file__).parents[1]),
-    )
+def python(installation: Installation) -> Iterator[Finding]:
+    """The interpreter, and whether it is the service's."""
+    told = f"{platform.python_version()} in {sys.prefix}"
+    facts = {"version": platform.python_version(), "prefix": sys.prefix, "package": str(Path(__file__).parents[1])}
+    command = ([] if installation.unit is None else installation.unit.words("ExecStart"))[:1]
+    service = installation.machine.path(command[0]) if command else None
+    if service is not None and service.exists() and service.parent.resolve() != (Path(sys.prefix) / "bin").resolve():
+        config = f" -c {installation.path}" if installation.path else ""
+        why = f"{told}: not the service's, which is {service}"
+        yield warning("software.python", why, f"sudo {service} doctor{config}", **facts)
+    else:
+        yield ok("software.python", told, **facts)
 
 
 def numpy(installation: Installation) -> Iterator[Finding]:
@@ -136,7 +139,7 @@ def opencv(installation: Installation) -> Iterator[Finding]:
     try:
         found = installation.library("opencv")
     except NoAnswerError as error:
-        fix = install_line(OPENCV)
+        fix = install_line(OPENCV, _release(installation))
         if "numpy" in str(error).lower():
             fix = _pip("install", '"numpy<2"')
         yield failure("software.opencv", _does_not_load("OpenCV", error), fix)
@@ -171,9 +174,15 @@ def _asked(installation: Installation) -> list[str]:
 def _install(installation: Installation, gpu: Gpu | None = None) -> str:
     jetson = jetson_linux(installation.machine)
     if jetson is not None and (jetson.generation or 0) >= 6:
-        line = install_line(ONNXRUNTIME, f"R{jetson.release.partition('.')[0]}")
+        line = install_line(ONNXRUNTIME, _release(installation))
         return _pip(*line.split()[1:])
     return _pip("install", "onnxruntime-gpu" if gpu is not None else "onnxruntime")
+
+
+def _release(installation: Installation) -> str | None:
+    """Jetson Linux's, such as R36."""
+    jetson = jetson_linux(installation.machine)
+    return None if jetson is None else f"R{jetson.release.partition('.')[0]}"
 
 
 def _replace(wheels: list[str], install: str) -> str:
