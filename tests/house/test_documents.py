@@ -54,7 +54,7 @@ def test_commands_use_options_that_exist(document: Path, workstation: Environmen
 @pytest.mark.parametrize(
     "subcommand",
     [
-        *("train", "export", "evaluate", "demo", "score", "explain", "run", "replay", "watch", "bench"),
+        *("train", "export", "evaluate", "demo", "score", "explain", "run", "replay", "watch", "bench", "doctor"),
         *("calibrate precision", "calibrate thresholds", "calibrate drift", "calibrate report"),
         *("bundle keygen", "bundle pack", "bundle inspect", "bundle verify", "bundle sign"),
     ],

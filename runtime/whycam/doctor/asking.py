@@ -21,6 +21,7 @@ from typing import IO, Any
 from whycam.doctor.users import User
 from whycam.errors import WhycamError
 
+COMMAND = [sys.executable, "-m", "whycam.doctor.probe"]
 _LONGEST = 200
 _running: set[subprocess.Popen[str]] = set()
 
@@ -89,9 +90,8 @@ def _start(what: str, user: User, said: IO[str]) -> subprocess.Popen[str]:
     # From 3.11 on: modules of the folder in which it is called must not take the place of ours.
     environment["PYTHONSAFEPATH"] = "1"
     environment |= user.environment
-    command = [sys.executable, "-m", "whycam.doctor.probe", what]
     return subprocess.Popen(
-        command,
+        [*COMMAND, what],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=said,

@@ -53,7 +53,8 @@ def _steps(installation: Installation, settings: Broker, topics: Topics) -> Iter
         fix = f'getent hosts {server.host}    # see to the name server, or write its address: host = "..." in [broker]'
         yield failure("broker.name", f"the name {server.host} is not known", fix)
         return
-    yield ok("broker.name", f"{server.host} is {addresses[0]}", addresses=addresses)
+    told = server.host if server.host in addresses else f"{server.host} is {addresses[0]}"
+    yield ok("broker.name", told, addresses=addresses)
     refused = _tcp_problem(server, installation.until(_STEP))
     if refused is not None:
         yield failure("broker.tcp", *refused)

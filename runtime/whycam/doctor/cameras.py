@@ -65,7 +65,7 @@ def _looked(installation: Installation, asked: list[dict[str, str]]) -> Iterator
 def _told(installation: Installation, camera: Camera, url: str, seen: dict[str, Any]) -> Iterator[Finding]:
     name, source = camera.name, without_credentials(camera.source)
     if seen["problem"] is not None:
-        yield _failed(installation, camera, url, seen["problem"])
+        yield judge_failure(installation, camera, url, seen["problem"])
         return
     size = f"{seen['width']} x {seen['height']}"
     facts = {"source": source, **{key: seen[key] for key in ("width", "height", "seconds_to_open", "fps")}}
@@ -98,7 +98,8 @@ def _rate(camera: Camera, fps: float | None) -> Finding | None:
     return warning("camera.rate", f"{told}: time runs differently than in training", fix, camera=camera.name, **facts)
 
 
-def _failed(installation: Installation, camera: Camera, url: str, problem: str) -> Finding:
+def judge_failure(installation: Installation, camera: Camera, url: str, problem: str) -> Finding:
+    """What to say of a camera whose source, at `url`, does not open for this `problem`."""
     problem = problem.replace(url, without_credentials(url))
     source, name = camera.source, camera.name
     device = source.removeprefix("v4l2:").removeprefix("//")
@@ -123,6 +124,8 @@ def _network(installation: Installation, camera: Camera, url: str, problem: str)
         fix = f"ffprobe -rtsp_transport tcp {camera.source}    # with its user and password"
         return failure("camera.open", problem.partition("; ")[0], fix, camera=camera.name)
     why, fix = found
+    secret = installation.camera(camera).credentials_file
+    fix = fix.replace("FILE", str(secret or f"/etc/whycam/{camera.name}")).replace("CAMERA", camera.name)
     return failure("camera.open", f"{without_credentials(camera.source)}: {why}", fix, camera=camera.name)
 
 

@@ -27,7 +27,7 @@ def gpu_of(installation: Installation) -> Gpu | None:
 
 def _find(installation: Installation) -> Gpu | None:
     if installation.chip is not None:
-        return Gpu(f"{installation.chip.name}'s", installation.chip.sm, tegra=True)
+        return Gpu(installation.chip.name, installation.chip.sm, tegra=True)
     return _card(installation.machine)
 
 

@@ -93,7 +93,7 @@ class Report:
             "seconds": round(self.seconds, 1),
             "checks": [_entry(finding) for finding in self.findings],
         }
-        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(document, indent=2, allow_nan=False)
 
 
 def _entry(finding: Finding) -> dict[str, Any]:

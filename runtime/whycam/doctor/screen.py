@@ -27,8 +27,8 @@ _LABEL = 15
 
 def show(report: Report, console: Console) -> None:
     """Print the report."""
-    what = f" · {report.device}" if report.device else ""
-    console.print(Text.assemble((f"whycam {report.whycam} doctor", "bold"), (f"{what} · {report.time}", "dim")))
+    what = f", {report.device}" if report.device else ""
+    console.print(Text.assemble((f"whycam {report.whycam} doctor", "bold"), (f"{what}, {report.time}", "dim")))
     for section, findings in groupby(report.findings, key=lambda finding: section_of(finding.check)):
         console.print()
         console.print(Text(SECTIONS[section], style="bold cyan"))
@@ -47,13 +47,18 @@ def _section(findings: Sequence[Finding], console: Console) -> None:
         row.add_column(width=2)
         row.add_column(width=_LABEL)
         row.add_column(overflow="fold")
-        found = Text(finding.found, style="dim" if finding.status is Status.SKIPPED else "")
+        found = Text(_encodable(finding.found, console), style="dim" if finding.status is Status.SKIPPED else "")
         if finding.camera:
             found = Text.assemble((f"{finding.camera}  ", "bold"), found)
         row.add_row(Text(mark, style=style), Text(label), found)
         console.print(Padding(row, (0, 0, 0, 1), expand=False))
         if finding.fix:
-            _fix(finding.fix, console)
+            _fix(_encodable(finding.fix, console), console)
+
+
+def _encodable(text: str, console: Console) -> str:
+    """The text with question marks for what the terminal cannot show."""
+    return text.encode(console.encoding, "replace").decode(console.encoding)
 
 
 def _fix(fix: str, console: Console) -> None:

@@ -64,7 +64,10 @@ def onnxruntime(installation: Installation) -> Iterator[Finding]:
         yield warning("software.onnxruntime", why, _replace(found["wheels"], _install(installation)), **facts)
     elif absent:
         why = f"{told}, but the configuration asks for {listed([_short(name) for name in absent])}"
-        fix = _replace(found["wheels"], _install(installation, gpu_of(installation)))
+        gpu = gpu_of(installation)
+        fix = 'providers = ["cpu"]    # in [[camera]]: there is no GPU for them here'
+        if gpu is not None:
+            fix = _replace(found["wheels"], _install(installation, gpu))
         yield failure("software.onnxruntime", why, fix, **facts)
     else:
         yield ok("software.onnxruntime", told, **facts)

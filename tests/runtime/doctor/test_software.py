@@ -140,7 +140,7 @@ def test_csi_cameras_need_gstreamer() -> None:
 @pytest.mark.parametrize(
     ("error", "told", "fix"),
     [
-        ("crashes with SIGILL", "OpenCV crashes with SIGILL", "pip"),
+        ("crashes with SIGILL", "OpenCV crashes with SIGILL", "nvidia-opencv"),
         (
             "MissingDependencyError: OpenCV is not installed: run `pip install x`",
             "OpenCV is not installed",
