@@ -15,15 +15,20 @@ from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, listed, ok, warning
 from whycam.errors import BundleError, UnsignedBundleError, UntrustedBundleError, WhycamError
 
+SHADOW = "'s shadow"
+"""What follows a camera's name where its candidate is meant."""
 Key = tuple[Path, str, tuple[str, ...] | None]
 """A model that the service loads: bundle, precision, providers."""
 
 
 def models_of(config: Config) -> dict[Key, list[str]]:
-    """The models that the service loads, each with the names of the cameras that share it."""
+    """The models that the service loads, each with the names of the cameras, and of their shadows, that share it."""
     found: dict[Key, list[str]] = {}
     for camera in config.cameras:
         found.setdefault((camera.bundle, camera.precision, camera.providers), []).append(camera.name)
+        shadow = camera.candidate
+        if shadow is not None:
+            found.setdefault((shadow.bundle, shadow.precision, shadow.providers), []).append(f"{camera.name}{SHADOW}")
     return found
 
 
@@ -47,9 +52,11 @@ def signatures(installation: Installation) -> Iterator[Finding]:
         fix = f"sudo install -d -m 750 -g whycam {config.bundles.trust_directory}"
         yield failure("bundle.signature", str(error).partition("; ")[0], fix)
         return
-    for path in dict.fromkeys(camera.bundle for camera in config.cameras):
-        names = listed([camera.name for camera in config.cameras if camera.bundle == path])
-        yield from _signed(config, path, keys, names)
+    names: dict[Path, list[str]] = {}
+    for (path, _, _), watching in models_of(config).items():
+        names.setdefault(path, []).extend(watching)
+    for path, watching in names.items():
+        yield from _signed(config, path, keys, listed(watching))
 
 
 def _signed(config: Config, path: Path, keys: TrustedKeys, names: str) -> Iterator[Finding]:

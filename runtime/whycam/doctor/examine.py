@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -98,7 +99,7 @@ def examine(installation: Installation, show: Show, waves: Sequence[Sequence[Che
 def _place(installation: Installation, finding: Finding) -> tuple[int, int, int]:
     """By section; in it by camera, as they are configured; and then in the order of the checks."""
     names = [camera.name for camera in installation.config.cameras] if installation.config else []
-    first = (finding.camera or "").partition(",")[0].partition(" and ")[0]
+    first = re.split(r",| and |'", finding.camera or "")[0]
     camera = names.index(first) if first in names else -1
     return list(SECTIONS).index(section_of(finding.check)), camera, list(CHECKS).index(finding.check)
 

@@ -13,7 +13,7 @@ from whycam.config.models import Camera, Config
 from whycam.detect.engines import TENSORRT, engine_folder
 from whycam.detect.sessions import feature_file
 from whycam.doctor.asking import NoAnswerError, ask
-from whycam.doctor.bundles import Key, models_of
+from whycam.doctor.bundles import SHADOW, Key, models_of
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, listed, ok, skipped, warning
 from whycam.doctor.service_state import Running, running, scored_per_second
@@ -22,6 +22,8 @@ from whycam.errors import WhycamError
 _TIMES_AS_MUCH = 3
 """Memory that a second copy of a model takes, beside the service's, over the size of its files."""
 _SLOWER = 0.9
+_OF_THE_DEVICE = ("does not run on this device", "execution provider", "cannot load it")
+"""What messages say where it is not the bundle that is broken, or not for sure."""
 
 
 def models(installation: Installation) -> Iterator[Finding]:
@@ -77,9 +79,8 @@ def _models(installation: Installation, config: Config) -> Iterator[Finding]:
     keys = list(models)
     question = {
         "models": [
-            {"bundle": str(bundle), "precision": precision, "providers": providers, "cameras": len(models[key])}
+            {"bundle": str(key[0]), "precision": key[1], "providers": key[2], "cameras": len(_timed(models[key]))}
             for key in keys
-            for bundle, precision, providers in [key]
         ],
         "threads": config.threads,
         "alone": alone,
@@ -110,7 +111,8 @@ def _self_test(key: Key, names: str, answer: dict[str, Any]) -> Finding:
         if "so that nothing tells" in told:
             fix = f"whycam export MODEL.keras -o {key[0].name}    # on a workstation"
             return warning("bundle.self_test", told.partition(": ")[2], fix, camera=names)
-        return failure("bundle.self_test", told, _cpu(key), camera=names)
+        elsewhere = any(words in told for words in _OF_THE_DEVICE)
+        return failure("bundle.self_test", told, _cpu(key) if elsewhere else _export(key), camera=names)
     test = answer["test"]
     on = test["providers"][0].removesuffix("ExecutionProvider")
     if not test["passed"]:
@@ -131,11 +133,17 @@ def _speeds(config: Config, models: dict[Key, list[str]], timed: dict[Key, dict[
     """All models run on one machine, one after the other: together they must leave time."""
     known = {camera.name: camera for camera in config.cameras}
     share = sum(
-        answer["seconds"] * max(_wanted(known[name]) or 0.0 for name in models[key]) for key, answer in timed.items()
+        answer["seconds"] * max(_wanted(known[name]) or 0.0 for name in _timed(models[key]))
+        for key, answer in timed.items()
     )
     for key, answer in timed.items():
-        for name in models[key]:
+        for name in _timed(models[key]):
             yield judge_speed(known[name], _wanted(known[name]) or 0.0, share, answer["providers"])
+
+
+def _timed(names: list[str]) -> list[str]:
+    """Those that must be scored: a shadow gets the time that is left."""
+    return [name for name in names if not name.endswith(SHADOW)]
 
 
 def judge_speed(camera: Camera, wanted: float, share: float, providers: list[str]) -> Finding:
@@ -192,7 +200,11 @@ def _left_out(installation: Installation, key: Key, alone: bool) -> tuple[str, s
     return None
 
 
+def _export(key: Key) -> str:
+    return f"whycam export MODEL.keras -o {key[0].name}    # on a workstation; then copy the bundle here again"
+
+
 def _cpu(key: Key) -> str:
     if key[2] is not None and [name.lower() for name in key[2]] == ["cpu"]:
-        return f"whycam export MODEL.keras -o {key[0].name}    # on a workstation; then copy the bundle here again"
+        return _export(key)
     return 'providers = ["cpu"]    # in [[camera]], until the GPU computes it'

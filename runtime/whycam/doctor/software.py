@@ -17,6 +17,8 @@ from whycam.doctor.jetson import jetson_linux
 from whycam.doctor.report import Finding, failure, listed, ok, warning
 from whycam.libraries import ONNXRUNTIME, OPENCV, install_line
 
+_KIT = "/opt/whycam/"
+"""Where the device kit installs."""
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
@@ -61,13 +63,14 @@ def onnxruntime(installation: Installation) -> Iterator[Finding]:
     absent = [name for name in _asked(installation) if name not in found["providers"]]
     if len(found["wheels"]) > 1:
         why = f"{told}: {listed(found['wheels'])} lie over one another"
-        yield warning("software.onnxruntime", why, _replace(found["wheels"], _install(installation)), **facts)
+        fix = _replace_runtime(installation, found["wheels"], gpu_of(installation))
+        yield warning("software.onnxruntime", why, fix, **facts)
     elif absent:
         why = f"{told}, but the configuration asks for {listed([_short(name) for name in absent])}"
         gpu = gpu_of(installation)
         fix = 'providers = ["cpu"]    # in [[camera]]: there is no GPU for them here'
         if gpu is not None:
-            fix = _replace(found["wheels"], _install(installation, gpu))
+            fix = _replace_runtime(installation, found["wheels"], gpu)
         yield failure("software.onnxruntime", why, fix, **facts)
     else:
         yield ok("software.onnxruntime", told, **facts)
@@ -87,7 +90,7 @@ def cuda(installation: Installation) -> Iterator[Finding]:
         return
     if found["cuda_library"] is None:
         why = f"this ONNX Runtime has none: the {gpu.name} GPU stays unused, models run on the CPU"
-        yield warning("software.cuda", why, _replace(found["wheels"], _install(installation, gpu)))
+        yield warning("software.cuda", why, _replace_runtime(installation, found["wheels"], gpu))
         return
     yield judge_cuda(installation, gpu, found)
 
@@ -97,7 +100,7 @@ def judge_cuda(installation: Installation, gpu: Gpu, found: dict[str, Any]) -> F
     sm = gpu.sm or int(found["sm"] or 0)
     code = cuda_code(Path(found["cuda_library"]))
     facts: dict[str, Any] = {"sm": sm or None, "cubins": sorted(code.cubins), "ptx": sorted(code.ptx), "covered": None}
-    replace = _replace(found["wheels"], _install(installation, gpu))
+    replace = _replace_runtime(installation, found["wheels"], gpu)
     if not code.cubins and not code.ptx:
         # Some builds hold it in other libraries beside this one.
         return warning("software.cuda", f"none is in {found['cuda_library']}: cannot be told", **facts)
@@ -175,6 +178,7 @@ def _asked(installation: Installation) -> list[str]:
 
 
 def _install(installation: Installation, gpu: Gpu | None = None) -> str:
+    """What installs ONNX Runtime for this machine."""
     jetson = jetson_linux(installation.machine)
     if jetson is not None and (jetson.generation or 0) >= 6:
         line = install_line(ONNXRUNTIME, _release(installation))
@@ -186,6 +190,18 @@ def _release(installation: Installation) -> str | None:
     """Jetson Linux's, such as R36."""
     jetson = jetson_linux(installation.machine)
     return None if jetson is None else f"R{jetson.release.partition('.')[0]}"
+
+
+def _replace_runtime(installation: Installation, wheels: list[str], gpu: Gpu | None) -> str:
+    """What puts another ONNX Runtime in the place of this one."""
+    if not sys.prefix.startswith(_KIT):
+        return _replace(wheels, _install(installation, gpu))
+    # A kit's release is whole: what is changed in it is gone with the next one.
+    jetson = jetson_linux(installation.machine)
+    machine = {"aarch64": "arm64", "x86_64": "amd64"}.get(installation.machine.architecture, "amd64")
+    platform = f"jetpack{jetson.generation}" if jetson is not None else f"debian-{machine}"
+    wheel = "onnxruntime_gpu-VERSION.whl" if gpu is not None else "onnxruntime-VERSION.whl"
+    return f"make kit PLATFORM={platform} ONNXRUNTIME={wheel}    # on a workstation; then its install.sh here"
 
 
 def _replace(wheels: list[str], install: str) -> str:

@@ -42,6 +42,16 @@ def test_a_whole_bundle_computes_what_it_should_and_is_fast_enough(configured: C
         assert told[name, "speed"].facts["fps"] == told[name, "speed"].facts["wanted"] == 10
 
 
+def test_a_candidate_is_tested_and_takes_no_time_from_cameras(configured: Configured, headed_bundle: Path) -> None:
+    installation = configured(cameras=[{"name": "gate", "shadow": {"bundle": headed_bundle}}])
+
+    told = found(installation)
+
+    assert [one.camera for one in bundles.files(installation)] == ["gate", "gate's shadow"]
+    assert told["gate's shadow", "self_test"].status is Status.OK
+    assert [camera for camera, check in told if check == "speed"] == ["gate"]
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [("features.onnx", "features.onnx: damaged"), ("manifest.json", "invalid"), ("head.onnx", "head.onnx: damaged")],
@@ -100,7 +110,8 @@ def test_a_graph_that_does_not_run_is_a_failure(configured: Configured, bundle: 
     told = found(configured(cameras=[{"bundle": bundle}]))
 
     assert told["gate", "self_test"].status is Status.FAILURE
-    assert "cannot load it" in told["gate", "self_test"].found
+    assert "features.onnx: cannot be read as ONNX" in told["gate", "self_test"].found
+    assert "whycam export" in str(told["gate", "self_test"].fix)
 
 
 @pytest.mark.parametrize(("share", "status"), [(0.5, Status.OK), (0.9, Status.WARNING), (2.5, Status.FAILURE)])

@@ -67,6 +67,16 @@ def test_the_registry_s_wheel_has_no_code_for_a_jetson(tree: str, sm: int, index
     assert finding.facts["covered"] is False
 
 
+def test_what_a_kit_has_installed_is_mended_by_a_kit(registry_wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.prefix", "/opt/whycam/releases/0.1.0-abc")
+
+    orin = only(software.cuda(recorded("orin-nano-jetpack-6.2", onnxruntime=runtime(registry_wheel))))
+    thor = only(software.cuda(recorded("agx-thor-jetpack-7.0", onnxruntime=runtime(registry_wheel))))
+
+    assert str(orin.fix).startswith("make kit PLATFORM=jetpack6 ONNXRUNTIME=onnxruntime_gpu-")
+    assert "PLATFORM=jetpack7" in str(thor.fix)
+
+
 def test_the_vendor_s_wheel_has(tmp_path: Path) -> None:
     library = write_cuda_library(tmp_path / "cuda.so", [[(CUBIN, 87)]])
 
