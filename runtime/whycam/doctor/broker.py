@@ -18,7 +18,8 @@ from whycam.doctor.broker_login import Login, LoginRefusedError
 from whycam.doctor.broker_tls import tls_problem
 from whycam.doctor.catalogue import CHECKS, section_of
 from whycam.doctor.installation import Installation
-from whycam.doctor.report import Finding, failure, ok, skipped
+from whycam.doctor.names import addresses_of
+from whycam.doctor.report import Finding, failure, ok, skipped, warning
 from whycam.doctor.service_state import running
 from whycam.errors import InputError
 from whycam.mqtt.client import server_of
@@ -48,7 +49,11 @@ def broker(installation: Installation) -> Iterator[Finding]:
 
 def _steps(installation: Installation, settings: Broker, topics: Topics) -> Iterator[Finding]:
     server = server_of(settings)
-    addresses = _addresses(server)
+    addresses = addresses_of(server.host, server.port, installation.until(_STEP))
+    if addresses is None:
+        why = f"no name server answers for {server.host}"
+        yield failure("broker.name", why, "resolvectl status    # see to the network's name server")
+        return
     if not addresses:
         fix = f'getent hosts {server.host}    # see to the name server, or write its address: host = "..." in [broker]'
         yield failure("broker.name", f"the name {server.host} is not known", fix)
@@ -76,7 +81,8 @@ def _steps(installation: Installation, settings: Broker, topics: Topics) -> Iter
             return
     except LoginRefusedError as error:
         # With TLS 1.3 a broker refuses a certificate when the handshake is over.
-        problem = failure(error.step, error.why, error.fix)
+        tell = failure if error.certain else warning
+        problem = tell(error.step, error.why, error.fix)
     if problem.check != "broker.tls":
         yield from _encrypted(encrypted)
     yield problem
@@ -103,14 +109,6 @@ def _access(installation: Installation, settings: Broker, topics: Topics, login:
 def client_id(settings: Broker, device: str) -> str:
     """One that the device does not have itself."""
     return f"{settings.client_id or f'whycam-{device}'}-doctor-{os.getpid()}"
-
-
-def _addresses(server: Server) -> list[str]:
-    try:
-        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):
-        return []
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 def _tcp_problem(server: Server, deadline: float) -> tuple[str, str] | None:

@@ -25,11 +25,13 @@ _CODES_OF_VERSIONS = (1, 132)
 class LoginRefusedError(Exception):
     """The broker has not let us in."""
 
-    def __init__(self, why: str, fix: str, step: str = "broker.login") -> None:
+    def __init__(self, why: str, fix: str, step: str = "broker.login", *, certain: bool = True) -> None:
         self.why = why
         self.fix = fix
         self.step = step
         """The check that it is a matter of."""
+        self.certain = certain
+        """Whether the device itself would not be let in either."""
         super().__init__(why)
 
 
@@ -60,7 +62,7 @@ class Login:
             self._error = told(error, self.server)
         if self._ear.admitted is None:
             self._close()
-            raise LoginRefusedError(*self._refusal())
+            raise self._refusal()
         return self
 
     def __exit__(
@@ -112,29 +114,39 @@ class Login:
         if connection is not None:
             connection.close()
 
-    def _refusal(self) -> tuple[str, str] | tuple[str, str, str]:
+    def _refusal(self) -> LoginRefusedError:
         server, code = self.server, self._ear.refusal_code
-        who = f"user '{server.username}'" if server.username else "a client without user name"
         if code in _CODES_OF_PASSWORDS or code in _CODES_OF_RIGHTS:
-            why = f"the broker refuses {who}: user name or password is wrong"
-            if not server.username:
-                return why, 'username = "..."\npassword_file = "/etc/whycam/broker-password"    # in [broker]'
-            return why, f"sudo mosquitto_passwd /etc/mosquitto/whycam.passwords {server.username}    # on the broker"
+            return self._login_refused()
         if code in _CODES_OF_CLIENT_IDS:
-            why = f"the broker refuses the client id '{self.client_id}': it takes certain ones alone"
-            return why, f"allow {self.client_id.rpartition('-doctor')[0]}* on the broker"
+            why = f"the broker does not take the client id '{self.client_id}'; the device's own is not tried"
+            fix = 'client_id = "..."    # in [broker]: one that the broker takes'
+            return LoginRefusedError(why, fix, certain=False)
         if code in _CODES_OF_VERSIONS:
             other = "3.1.1" if server.protocol == "5" else "5"
-            return f"the broker does not speak MQTT {server.protocol}", f'protocol = "{other}"    # in [broker]'
+            why = f"the broker does not speak MQTT {server.protocol}"
+            return LoginRefusedError(why, f'protocol = "{other}"    # in [broker]')
         if code is not None:
-            return f"{self._ear.reason(server, self.client_id, was_up=False)}", "sudo journalctl -u mosquitto -n 50"
-        if server.tls:
-            mine = client_certificate_problem(late_alert(server, self._deadline), server)
-            if mine is not None:
-                return *mine, "broker.tls"
-            why = f"TLS works, but MQTT gets no answer on port {server.port}" + (
-                f" ({self._error})" if self._error else ""
-            )
-            return why, "sudo journalctl -u mosquitto -n 50    # on the broker: does it listen for MQTT there?"
-        why = f"port {server.port} answers, but not to MQTT: does it want TLS?"
-        return why, 'tls = true\nca_file = "/etc/whycam/ca.crt"    # in [broker]; or the port without TLS'
+            why = self._ear.reason(server, self.client_id, was_up=False)
+            return LoginRefusedError(why, "sudo journalctl -u mosquitto -n 50    # on the broker")
+        if not server.tls:
+            why = f"port {server.port} answers, but not to MQTT: does it want TLS?"
+            fix = 'tls = true\nca_file = "/etc/whycam/ca.crt"    # in [broker]; or the port without TLS'
+            return LoginRefusedError(why, fix)
+        mine = client_certificate_problem(late_alert(server, self._deadline), server)
+        if mine is not None:
+            return LoginRefusedError(*mine, step="broker.tls")
+        said = f" ({self._error})" if self._error else ""
+        why = f"TLS works, but MQTT gets no answer on port {server.port}{said}"
+        return LoginRefusedError(why, "sudo journalctl -u mosquitto -n 50    # on the broker: what listens there?")
+
+    def _login_refused(self) -> LoginRefusedError:
+        name = self.server.username
+        if name is None:
+            why = "the broker refuses a client without user name"
+            fix = 'username = "..."\npassword_file = "/etc/whycam/broker-password"    # in [broker]'
+            return LoginRefusedError(why, fix)
+        why = f"the broker refuses user '{name}': name or password is wrong, or it takes certain client ids alone"
+        return LoginRefusedError(
+            why, f"sudo mosquitto_passwd /etc/mosquitto/whycam.passwords {name}    # on the broker"
+        )

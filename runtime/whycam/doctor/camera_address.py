@@ -10,6 +10,8 @@ import time
 from hashlib import md5
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from whycam.doctor.names import addresses_of
+
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _MOST = 65536
 
@@ -25,9 +27,10 @@ def address_problem(url: str, deadline: float) -> Problem | None:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
     left = max(deadline - time.monotonic(), 0.5)
-    try:
-        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):
+    addresses = addresses_of(host, port, deadline)
+    if addresses is None:
+        return f"no name server answers for {host}", "resolvectl status    # or take the camera's address"
+    if not addresses:
         return f"the name {host} is not known", f"getent hosts {host}    # see to its name server, or take its address"
     try:
         connection = socket.create_connection((host, port), timeout=left)

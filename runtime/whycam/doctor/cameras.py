@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,10 @@ def cameras(installation: Installation) -> Iterator[Finding]:
             yield _secret(installation, camera, error)
             continue
         asked.append({"name": camera.name, "source": url})
-    if asked:
+    if asked and not installation.loads("opencv"):
+        for one in asked:
+            yield skipped("camera.open", "OpenCV cannot be loaded, see above", camera=one["name"])
+    elif asked:
         yield from _looked(installation, asked)
 
 
@@ -131,11 +135,13 @@ def _network(installation: Installation, camera: Camera, url: str, problem: str)
 
 def _unanswered(camera: Camera, url: str, why: str) -> Finding:
     source = without_credentials(url)
-    if why.startswith("crashes"):
-        fix = "ffprobe " + source if "://" in source else "v4l2-ctl --list-devices"
-        return failure("camera.open", f"{source}: the process that opens cameras {why}", fix, camera=camera.name)
-    fix = f"ping -c 3 {_host(source)}" if "://" in source else f"sudo fuser -v {source.removeprefix('v4l2:')}"
-    return failure("camera.open", f"{source}: {why}", fix, camera=camera.name)
+    told = f"the process that opens cameras {why}" if why.startswith("crashes") else why
+    fix = f"ffprobe {shlex.quote(source)}"
+    if source.startswith("v4l2:"):
+        fix = f"sudo fuser -v {source.removeprefix('v4l2:').removeprefix('//')}"
+    elif source.startswith("csi:"):
+        fix = "sudo systemctl restart nvargus-daemon"
+    return failure("camera.open", f"{source}: {told}", fix, camera=camera.name)
 
 
 def _has_it(service: Running, camera: Camera) -> bool:
@@ -146,9 +152,3 @@ def _has_it(service: Running, camera: Camera) -> bool:
 def _secret(installation: Installation, camera: Camera, error: WhycamError) -> Finding:
     told = str(error).removeprefix(f"camera '{camera.name}': ")
     return skipped("camera.open", told, f"sudo whycam doctor -c {installation.path}", camera=camera.name)
-
-
-def _host(source: str) -> str:
-    return (
-        source.partition("://")[2].partition("/")[0].rpartition(":")[0] or source.partition("://")[2].partition("/")[0]
-    )

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -34,8 +35,13 @@ class Check:
 
     def run(self, installation: Installation) -> Iterable[Finding]:
         """Its findings, as they come."""
-        found: Iterable[Finding] = getattr(import_module(f"whycam.doctor.{self.module}"), self.function)(installation)
-        return found
+        return self.load()(installation)
+
+    def load(self) -> Callable[[Installation], Iterable[Finding]]:
+        """The function, imported; raises what its imports raise."""
+        function: Callable[[Installation], Iterable[Finding]]
+        function = getattr(import_module(f"whycam.doctor.{self.module}"), self.function)
+        return function
 
 
 BROKER = tuple(name for name in CHECKS if section_of(name) == "broker")
@@ -107,6 +113,10 @@ def _place(installation: Installation, finding: Finding) -> tuple[int, int, int]
 def _wave(installation: Installation, checks: Sequence[Check], show: Show) -> Iterator[Finding]:
     """What the checks find, side by side."""
     found: queue.Queue[tuple[int, Finding | None]] = queue.Queue()
+    for check in checks:
+        # One after the other: imports of several threads that wait for each other give half a module to one of them.
+        with suppress(Exception):
+            check.load()
     for index, check in enumerate(checks):
         threading.Thread(target=_run, args=(installation, index, check, found), daemon=True).start()
     waiting, given = dict(enumerate(checks)), dict.fromkeys(range(len(checks)), 0)

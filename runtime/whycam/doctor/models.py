@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from whycam.bench.cameras import MARGIN
@@ -22,6 +23,7 @@ from whycam.errors import WhycamError
 _TIMES_AS_MUCH = 3
 """Memory that a second copy of a model takes, beside the service's, over the size of its files."""
 _SLOWER = 0.9
+_LIBRARIES = {"onnxruntime": "ONNX Runtime", "opencv": "OpenCV"}
 _OF_THE_DEVICE = ("does not run on this device", "execution provider", "cannot load it")
 """What messages say where it is not the bundle that is broken, or not for sure."""
 
@@ -67,6 +69,10 @@ def _measured(config: Config, service: Running) -> Iterator[Finding]:
 
 def _models(installation: Installation, config: Config) -> Iterator[Finding]:
     """What comes of the models in a process of their own: whether they compute what they should, and how fast."""
+    broken = [title for name, title in _LIBRARIES.items() if not installation.loads(name)]
+    if broken:
+        yield skipped("bundle.self_test", f"{listed(broken)} cannot be loaded, see above")
+        return
     alone = running(installation) is None
     models = {key: cameras for key, cameras in models_of(config).items() if _opens(key)}
     for key in list(models):
@@ -176,18 +182,20 @@ def _opens(key: Key) -> bool:
     return True
 
 
-def _engine_missing(key: Key) -> bool:
+def _engine_missing(installation: Installation, key: Key) -> bool:
     path, precision, providers = key
-    if not providers or ("tensorrt" not in (one.lower() for one in providers) and TENSORRT not in providers):
+    if not {"tensorrt", TENSORRT.lower()} & {one.lower() for one in providers or ()}:
         return False
     manifest = Bundle.open(path).manifest
     folder = engine_folder(manifest.files[feature_file(manifest, precision)].sha256)
+    root = installation.user.environment.get("WHYCAM_ENGINES")
+    folder = folder if root is None else Path(root) / folder.name
     return not any(folder.glob("*.engine"))
 
 
 def _left_out(installation: Installation, key: Key, alone: bool) -> tuple[str, str | None] | None:
     """Why a model is not tried, and what lets it be; None where it is."""
-    if _engine_missing(key):
+    if _engine_missing(installation, key):
         build = f"whycam calibrate precision {key[0]} --precision {key[1]} --tensorrt"
         return "TensorRT's engine is not built yet", f"{build}    # builds it, in minutes"
     if alone:

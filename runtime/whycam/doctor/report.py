@@ -93,7 +93,7 @@ class Report:
             "seconds": round(self.seconds, 1),
             "checks": [_entry(finding) for finding in self.findings],
         }
-        return json.dumps(document, indent=2, allow_nan=False)
+        return json.dumps(document, indent=2, allow_nan=False, default=str)
 
 
 def _entry(finding: Finding) -> dict[str, Any]:

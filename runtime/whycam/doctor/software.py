@@ -14,7 +14,7 @@ from whycam.doctor.cuda_code import cuda_code
 from whycam.doctor.gpu import Gpu, gpu_of
 from whycam.doctor.installation import Installation
 from whycam.doctor.jetson import jetson_linux
-from whycam.doctor.report import Finding, failure, listed, ok, warning
+from whycam.doctor.report import Finding, failure, listed, ok, skipped, warning
 from whycam.libraries import ONNXRUNTIME, OPENCV, install_line
 
 _KIT = "/opt/whycam/"
@@ -56,7 +56,11 @@ def onnxruntime(installation: Installation) -> Iterator[Finding]:
     try:
         found = installation.library("onnxruntime")
     except NoAnswerError as error:
-        yield failure("software.onnxruntime", _does_not_load("ONNX Runtime", error), _install(installation))
+        if not installation.loads("numpy"):
+            yield skipped("software.onnxruntime", "needs NumPy")
+            return
+        fix = _install(installation).replace(" install ", " install --force-reinstall ", 1)
+        yield failure("software.onnxruntime", _does_not_load("ONNX Runtime", error), fix)
         return
     told = f"{found['version']} with {listed([_short(name) for name in found['providers']])}"
     facts = {key: found[key] for key in ("version", "folder", "providers", "wheels")}
@@ -145,7 +149,12 @@ def opencv(installation: Installation) -> Iterator[Finding]:
     try:
         found = installation.library("opencv")
     except NoAnswerError as error:
+        if not installation.loads("numpy"):
+            yield skipped("software.opencv", "needs NumPy")
+            return
         fix = install_line(OPENCV, _release(installation))
+        if not jetson:
+            fix = _pip("install", "--force-reinstall", "opencv-python-headless")
         if "numpy" in str(error).lower():
             fix = _pip("install", '"numpy<2"')
         yield failure("software.opencv", _does_not_load("OpenCV", error), fix)

@@ -243,6 +243,39 @@ def test_a_login_that_is_refused(start_broker: Start, configured: Configured, se
     assert "username = " in str(finding.fix)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "answer", "status", "told"),
+    [
+        ("5", "2003008500", Status.WARNING, "does not take the client id 'whycam-entrance-doctor-"),
+        ("3.1.1", "20020002", Status.WARNING, "does not take the client id 'whycam-entrance-doctor-"),
+        ("5", "2003008800", Status.FAILURE, "server unavailable"),
+        ("5", "20020001", Status.FAILURE, ""),
+    ],
+)
+def test_what_other_brokers_answer(
+    configured: Configured, protocol: str, answer: str, status: Status, told: str
+) -> None:
+    """Mosquitto gives one reason for all: not authorised."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        if connection.recv(1000):
+                            connection.sendall(bytes.fromhex(answer))
+                            connection.recv(1000)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        port = listener.getsockname()[1]
+        steps = found(configured(seconds=10, broker={"host": "127.0.0.1", "port": port, "protocol": protocol}))
+
+    assert steps["login"].status is status
+    assert told in steps["login"].found
+    assert steps["publish"].status is Status.SKIPPED
+
+
 def test_a_password_that_cannot_be_read(start_broker: Start, configured: Configured, tmp_path: Path) -> None:
     settings = {"host": "127.0.0.1", "port": start_broker().port, "username": "entrance"}
 

@@ -180,6 +180,19 @@ def test_where_the_process_crashes_the_cameras_that_it_had_open_are_named(
     assert "no such file" in told["yard", "open"].found
 
 
+def test_without_opencv_nothing_is_opened(configured: Configured) -> None:
+    installation = configured()
+    broken = Installation(installation.machine, installation.path, 20, installation.config)
+
+    def crash() -> Any:
+        raise NoAnswerError("crashes with SIGSEGV")
+
+    with pytest.raises(NoAnswerError):
+        broken.once("opencv", crash)
+
+    assert found(broken)["gate", "open"].status is Status.SKIPPED
+
+
 def test_credentials_that_cannot_be_read_are_not_tried(configured: Configured, tmp_path: Path) -> None:
     source = {"source": "rtsp://127.0.0.1/stream", "credentials_file": tmp_path / "none"}
 
