@@ -17,7 +17,7 @@ import whycam
 from whycam.doctor import asking
 from whycam.doctor.catalogue import CHECKS, SECTIONS, section_of
 from whycam.doctor.installation import Installation
-from whycam.doctor.report import Finding, Report, failure, skipped
+from whycam.doctor.report import Finding, Report, failure
 
 Show = Callable[[str, int, int], None]
 """Is told of progress: which section, how many of its checks are done, of how many."""
@@ -135,7 +135,9 @@ def _wave(installation: Installation, checks: Sequence[Check], show: Show) -> It
             yield finding
     for index, check in waiting.items():
         name = check.names[min(given[index], len(check.names) - 1)]
-        yield skipped(name, "took too long", f"whycam doctor --seconds {2 * installation.seconds:.0f}")
+        config = f" -c {installation.path}" if installation.path else ""
+        fix = f"whycam doctor{config} --seconds {2 * installation.seconds:.0f}    # if this machine is slow, not stuck"
+        yield failure(name, f"has not ended after {installation.seconds:g} s", fix)
 
 
 def _run(installation: Installation, index: int, check: Check, found: queue.Queue[tuple[int, Finding | None]]) -> None:

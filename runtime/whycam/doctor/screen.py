@@ -83,5 +83,5 @@ def _summary(report: Report, console: Console) -> None:
     line = Text(", ").join(Text(text, style=style) for text, style in parts)
     console.print(line.append(f"  in {report.seconds:.1f} s", style="dim"))
     if report.config is None:
-        told = "Without a configuration, the platform alone was looked at: "
-        console.print(Text(told, style="dim").append("whycam doctor -c /etc/whycam/whycam.toml", style="bold"))
+        console.print(Text("Without a configuration, the platform alone was looked at. All of it:", style="dim"))
+        console.print(Text("     whycam doctor -c /etc/whycam/whycam.toml", style="bold"), soft_wrap=True)
