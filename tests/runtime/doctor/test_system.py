@@ -117,6 +117,20 @@ def test_a_state_folder_of_somebody_else(configured: Configured, tmp_path: Path)
     assert finding.fix == f"sudo chown -R nobody: {tmp_path / 'state'}"
 
 
+def test_who_is_neither_root_nor_the_service_is_told_to_ask_as_root(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    installation = configured()
+    installation.user = User("whycam", 994, 993)
+    monkeypatch.setattr("whycam.doctor.disk.os.geteuid", lambda: 1000)
+
+    finding = only(disk.state(installation))
+
+    assert finding.status is Status.SKIPPED
+    assert finding.fix == f"sudo whycam doctor -c {installation.path}"
+
+
 def secret(path: Path, mode: int) -> Path:
     path.write_text("secret")
     path.chmod(mode)
