@@ -5,17 +5,20 @@ What a device tells at its own `/metrics` too has the same name here, with the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, get_args
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from whycam.mqtt.payloads import CameraTelemetry, OutboxTelemetry, ShadowPayload, StateName, TelemetryPayload
 from whycam.watch.fleet import Camera, Device, open_by_label
 
 EVICTED = ("heatmap", "alert", "damaged")
 """What a device gives up, as far as we know."""
+SERIES = 100_000
+"""Writing more would take longer than Prometheus waits, ten seconds."""
 LARGEST = 2**53
 """Larger counts are none of a device's; Prometheus has floating-point numbers."""
 
@@ -77,16 +80,16 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-def families(devices: Mapping[str, Device]) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
-    """All metrics with their values now, those that have none too."""
+def families(devices: Mapping[str, Device], most: int = SERIES) -> tuple[list[Metric], int]:
+    """All metrics with their values now, those that have none too; and how many series beyond `most` are left out."""
     made: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
     for name, family in FAMILIES.items():
         kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
         made[name] = kind(name, family.text, labels=("device", *family.labels))
-    for device, known in devices.items():
-        for name, labels, value in _of_device(known):
-            made[name].add_metric((device, *labels), min(value, LARGEST))
-    return made.values()
+    samples = ((device, *sample) for device, known in devices.items() for sample in _of_device(known))
+    for device, name, labels, value in islice(samples, most):
+        made[name].add_metric((device, *labels), min(value, LARGEST))
+    return list(made.values()), sum(1 for _ in samples)
 
 
 def _of_device(device: Device) -> Iterator[Sample]:

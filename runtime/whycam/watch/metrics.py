@@ -88,7 +88,9 @@ class MetricsView(Collector):
     def collect(self) -> Iterable[Metric]:
         """The figures as they are now."""
         with self._lock:
-            return [*families(self._fleet.devices), *self._own()]
+            made, beyond = families(self._fleet.devices)
+            self._fleet.trim.left_out["series"] += beyond
+            return [*made, *self._own()]
 
     def _own(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(

@@ -33,7 +33,7 @@ class Trim:
 
     def __init__(self) -> None:
         """Nothing was left out yet."""
-        self.left_out: Counter[str] = Counter(device=0, camera=0, label=0)
+        self.left_out: Counter[str] = Counter(device=0, camera=0, label=0, series=0)
         """By what it would have been one more of."""
 
     def telemetry(self, payload: TelemetryPayload) -> TelemetryPayload:

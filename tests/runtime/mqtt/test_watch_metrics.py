@@ -33,7 +33,7 @@ from tests.runtime.mqtt.scraping import (
 from tests.runtime.mqtt.watching import ALERT, HOSTILE, alert
 from whycam.errors import InputError
 from whycam.mqtt.payloads import timestamp
-from whycam.watch.families import FAMILIES
+from whycam.watch.families import FAMILIES, families
 from whycam.watch.fleet import CAMERAS_PER_DEVICE, Latest
 from whycam.watch.metrics import MetricsView, address
 from whycam.watch.trim import LABELS
@@ -220,6 +220,15 @@ def test_memory_and_series_stay_bounded_whatever_is_published(told: Told) -> Non
     assert found['whycam_watch_left_out_total{of="device"}'] == 500
     assert found['whycam_watch_left_out_total{of="camera"}'] == 200 - CAMERAS_PER_DEVICE
     assert found['whycam_watch_left_out_total{of="label"}'] >= CAMERAS_PER_DEVICE * (5000 - LABELS)
+
+
+def test_series_beyond_what_prometheus_waits_for_are_left_out(all_told: Told) -> None:
+    devices = all_told.view._fleet.devices
+    everything, none = families(devices)
+    some, beyond = families(devices, most=10)
+    assert none == 0
+    assert sum(len(family.samples) for family in some) == 10
+    assert beyond == sum(len(family.samples) for family in everything) - 10 > 20
 
 
 @pytest.mark.parametrize("name", ["\ud800", "x" * 1000, "a\nb", "\x1b[31m"])
