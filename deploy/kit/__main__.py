@@ -54,7 +54,7 @@ def _add_files(kit: Path, platform: Platform) -> None:
         shutil.copyfile(DEPLOY / name, system / name)
     if platform.name.startswith("jetpack"):
         (system / "whycam.service.d").mkdir()
-        shutil.copyfile(DEPLOY / "whycam.service.d" / "jetson.conf", system / "whycam.service.d" / "jetson.conf")
+        shutil.copyfile(DEPLOY / "jetson.conf", system / "whycam.service.d" / "jetson.conf")
     for name in ("install.sh", "uninstall.sh", "common.sh", "checks.sh", "whycam.toml"):
         shutil.copyfile(DEPLOY / "kit" / name, kit / name)
     shutil.copyfile(DEPLOY / "whycam.example.toml", kit / "whycam.example.toml")

@@ -129,6 +129,7 @@ def _check_complete(platform: Platform, folder: Path, wheels: list[Wheel]) -> No
 def _run(what: str, command: list[str | Path]) -> None:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode != 0:
-        told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        # pip's last error is the reason; uv draws its reasons as a tree.
+        told = [line.strip(" ×│╰─▶") for line in done.stderr.splitlines()]
         errors = [line.removeprefix("ERROR: ") for line in told if line.startswith("ERROR:")]
-        raise InputError(f"{what}: {(errors or told or ['no reason given'])[-1]}")
+        raise InputError(f"{what}: {errors[-1] if errors else ' '.join(' '.join(told).split())}")
