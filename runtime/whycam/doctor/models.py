@@ -61,9 +61,8 @@ def _measured(config: Config, service: Running) -> Iterator[Finding]:
         if fps >= _SLOWER * wanted:
             yield ok("bundle.speed", told, camera=camera.name, **facts)
         else:
-            fix = (
-                f"curl -s http://127.0.0.1:{config.metrics.port}/metrics | grep {camera.name}    # dropped or not sent?"
-            )
+            figures = f"curl -s http://{config.metrics.host}:{config.metrics.port}/metrics"
+            fix = f"{figures} | grep {camera.name}    # dropped, or not sent?"
             yield warning("bundle.speed", told, fix, camera=camera.name, **facts)
 
 

@@ -48,7 +48,7 @@ def test_a_device_is_examined_before_and_while_its_service_runs(whycam: Run, tmp
     if why := missing():
         pytest.skip(why)
     with Running(tmp_path / "all", start=False, tables={"metrics": {"port": free_port()}}) as running:
-        result = whycam("doctor", "-c", running.config, "--json")
+        result = whycam("doctor", "-c", running.config, "--json", "--seconds", 120)
         before = checks(result)
         assert result.returncode == 0, result.stdout
         assert json.loads(result.stdout)["device"] == "post"
@@ -59,7 +59,7 @@ def test_a_device_is_examined_before_and_while_its_service_runs(whycam: Run, tmp
 
         running.service.start()
         assert running.subscriber.wait_for(lambda one: one.kind == "score", 30)
-        result = whycam("doctor", "-c", running.config, "--json")
+        result = whycam("doctor", "-c", running.config, "--json", "--seconds", 120)
         during = checks(result)
         assert result.returncode == 0, result.stdout
         service = next(one for one in json.loads(result.stdout)["checks"] if one["check"] == "service.running")
@@ -69,7 +69,7 @@ def test_a_device_is_examined_before_and_while_its_service_runs(whycam: Run, tmp
         assert set(before) <= set(during) | {("bundle.speed", "gate")}
 
         running.broker.stop()
-        result = whycam("doctor", "-c", running.config, "--json")
+        result = whycam("doctor", "-c", running.config, "--json", "--seconds", 120)
         assert result.returncode == 1
         after = checks(result)
         assert after["broker.tcp", None] == "failure"

@@ -78,7 +78,7 @@ def test_a_check_that_hangs_ends_with_the_others() -> None:
     began = time.monotonic()
     report = examined(hangs, raises, seconds=1.5)
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert ("broker.tcp", Status.FAILURE) in [(one.check, one.status) for one in report.findings]
     assert any("has not ended after 1.5 s" in one.found for one in report.findings)
 
@@ -139,7 +139,7 @@ def test_a_process_that_dies_is_told_by_how_it_did(a_probe: Any, code: str, told
 
 
 def test_a_process_that_hangs_is_ended(a_probe: Any) -> None:
-    answers = a_probe("time.sleep(100)", 4)
+    answers = a_probe("time.sleep(100)", 6)
     next(answers)
 
     with pytest.raises(asking.NoAnswerError, match="no answer in time"):
