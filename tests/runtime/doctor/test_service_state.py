@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from tests.runtime.doctor.conftest import Installation, only
 from tests.runtime.mqtt.broker import free_port
@@ -19,7 +22,7 @@ from whycam.doctor.machine import Machine
 from whycam.doctor.report import Status
 from whycam.doctor.service_state import Running, running, scored_per_second
 from whycam.doctor.unit import Unit
-from whycam.service.metrics import Endpoint
+from whycam.endpoint import Endpoint
 
 Configured = Callable[..., Installation]
 WELL: dict[str, Any] = {
@@ -131,33 +134,43 @@ def test_a_lock_that_nobody_holds_is_no_service(configured: Configured, tmp_path
     assert running(configured()) is None
 
 
+class Scoring(Collector):
+    """A camera that has scored seven frames more at each look."""
+
+    def __init__(self) -> None:
+        self.scored = 0
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        return []
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        self.scored += 7
+        family = CounterMetricFamily("whycam_camera_scored", "Frames scored.", labels=["camera"])
+        family.add_metric(["gate"], self.scored)
+        yield family
+
+
 @pytest.fixture
-def endpoint() -> Iterator[tuple[MetricsConfig, list[int]]]:
-    """What a service serves, with a count of scored frames that grows."""
-    scored = [0]
-
-    def metrics(environ: dict[str, Any], start: Any) -> list[bytes]:
-        start("200 OK", [])
-        scored[0] += 7
-        return [f'whycam_camera_scored_total{{camera="gate"}} {scored[0]}.0\n'.encode()]
-
+def served() -> Iterator[MetricsConfig]:
+    """Where a service serves figures that grow, and that it is not well."""
+    registry = CollectorRegistry()
+    registry.register(Scoring())
     settings = MetricsConfig(port=free_port())
-    served = Endpoint(settings, metrics, lambda: (False, {"scoring": "nothing finished for 30 s"}))
-    yield settings, scored
-    served.close()
+    health = (False, {"scoring": "nothing finished for 30 s"})
+    endpoint = Endpoint(settings.host, settings.port, registry, lambda: health, "another")
+    yield settings
+    endpoint.close()
 
 
-def test_an_unhealthy_service_says_so_with_its_status(
-    configured: Configured, endpoint: tuple[MetricsConfig, list[int]]
-) -> None:
-    found = running(configured(metrics=endpoint[0].model_dump()))
+def test_an_unhealthy_service_says_so_with_its_status(configured: Configured, served: MetricsConfig) -> None:
+    found = running(configured(metrics=served.model_dump()))
 
     assert found is not None
     assert found.health == {"healthy": False, "scoring": "nothing finished for 30 s"}
 
 
-def test_frames_are_counted_between_two_looks(endpoint: tuple[MetricsConfig, list[int]]) -> None:
-    rates = scored_per_second(endpoint[0], 0.5)
+def test_frames_are_counted_between_two_looks(served: MetricsConfig) -> None:
+    rates = scored_per_second(served, 0.5)
 
     assert 0 < rates["gate"] <= 14
 
