@@ -22,7 +22,7 @@ from whycam.deployment.fetch import fetch
 from whycam.deployment.origins import Origins
 from whycam.errors import BundleError, InputError, WhycamError
 from whycam.mqtt.commands import InstallReply
-from whycam.mqtt.payloads import InstallCommand
+from whycam.mqtt.payloads import ErrorPayload, InstallCommand, InstallResult
 from whycam.mqtt.requests import RefusedError
 from whycam.printable import printable
 from whycam.service.compose import Composer
@@ -91,7 +91,15 @@ class OverTheAir:
         self.worker.stop(seconds, finish=True)
 
     def _obey(self, order: _Order) -> None:
-        command = order.command
+        try:
+            answer = self._done(order.command)
+        finally:
+            # Before the answer: who hears it may send for the next.
+            self._clear()
+            self._busy.release()
+        order.reply(answer)
+
+    def _done(self, command: InstallCommand) -> InstallResult | ErrorPayload:
         archive = self._folder / "bundle.whycam.tar"
         try:
             if self._stopping.is_set():
@@ -112,13 +120,9 @@ class OverTheAir:
             # What was fetched is gone when this is read.
             reason = printable(str(error).replace(str(archive), command.url or command.file or ""))
             log.warning("a bundle was not installed: %s", reason, exc_info=not isinstance(error, WhycamError | OSError))
-            order.reply(self._composer.error(None, command.request_id, "failed", reason))
-        else:
-            log.info("installed: %s %s (%s)", *(printable(told.get(key)) for key in ("name", "version", "id")))
-            order.reply(self._composer.install_result(command, "installed", told))
-        finally:
-            self._clear()
-            self._busy.release()
+            return self._composer.error(None, command.request_id, "failed", reason)
+        log.info("installed: %s %s (%s)", *(printable(told.get(key)) for key in ("name", "version", "id")))
+        return self._composer.install_result(command, "installed", told)
 
     def _install(self, archive: Path) -> dict[str, Any]:
         words = [*_tied(), *(str(archive) if word == "{archive}" else word for word in self._command)]
