@@ -122,7 +122,7 @@ def check_sizes(manifest: Manifest, name: str | Path) -> None:
         raise BundleTooLargeError(f"{name}: has {len(sizes)} files; a bundle has at most {MOST_FILES}")
     if max(sizes) > MOST_FILE_BYTES or sum(sizes) > MOST_TOTAL_BYTES:
         raise BundleTooLargeError(
-            f"{name}: its files have {sum(sizes):g} bytes, the largest {max(sizes):g}; a bundle has at most "
+            f"{name}: its files have {sum(sizes)} bytes, the largest {max(sizes)}; a bundle has at most "
             f"{MOST_TOTAL_BYTES >> 30} GiB, a file at most {MOST_FILE_BYTES >> 30} GiB"
         )
 

@@ -36,6 +36,8 @@ def plain_name(name: str) -> str:
 
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Size = Annotated[int, Field(ge=1, le=1 << 24)]
+"""A number of frames, pixels, maps or features: far beyond what any device computes with."""
 Text = Annotated[str, AfterValidator(seen_text)]
 """A line of text that can be shown on a terminal."""
 PlainName = Annotated[str, AfterValidator(plain_name)]
@@ -51,7 +53,7 @@ class Part(BaseModel):
 class Window(Part):
     """The sliding window over frames."""
 
-    frames: int = Field(ge=1, description="T: frames in a window")
+    frames: Size = Field(description="T: frames in a window")
     frame_interval: float = Field(gt=0, description="seconds between two frames of a window")
     max_gap: float = Field(gt=0, description="seconds without a frame after which the window starts anew (cold)")
 
@@ -59,17 +61,17 @@ class Window(Part):
 class FrameSize(Part):
     """The size that frames are resized to before the network, in pixels."""
 
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
+    height: Size
+    width: Size
 
 
 class CamLayer(Part):
     """A layer whose maps the explanations weigh."""
 
     name: str
-    channels: int = Field(ge=1)
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
+    channels: Size
+    height: Size
+    width: Size
 
 
 class StateTensor(Part):
@@ -91,7 +93,7 @@ class FileEntry(Part):
     """A file of the bundle."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=1 << 53)
 
 
 class Parity(Part, allow_inf_nan=True):
@@ -154,7 +156,7 @@ class Manifest(Part):
     normal: str = Field(description="the class that is no anomaly")
     window: Window
     input: FrameSize
-    features: int = Field(ge=1, description="F: features of a frame")
+    features: Size = Field(description="F: features of a frame")
     cams: tuple[CamLayer, ...] = Field(min_length=1, description="the layers that explain, in the order of the network")
     step: Step
     thresholds: dict[str, Fraction] = Field(description="score at which an anomalous class raises an alert")

@@ -34,6 +34,7 @@ from tests.runtime.bundle.mutations import MUTATIONS, OUTSIDE, mutated
 from whycam.bundle import Bundle
 from whycam.bundle.archive import pack, unpack
 from whycam.bundle.signature import TrustedKeys
+from whycam.bundle.summary import show, summary
 from whycam.bundle.verify import verify
 from whycam.commands.progress import tracked
 from whycam.errors import BundleError
@@ -65,6 +66,7 @@ class Fuzzer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._inside, self._path = folder / "unpacking", folder / "mutated.tar"
         built = tiny_bundle.build(folder / "colours.whycam")
         self._original = {path.name: path.read_bytes() for path in built.iterdir()}
         maker = signer("maker", folder)
@@ -91,26 +93,25 @@ class Fuzzer:
             yield number
 
     def _outcome(self, archive: bytes, keys: TrustedKeys | None) -> str:
-        inside, outside = self._folder / "unpacking", self._listing()
-        path = self._folder / "mutated.tar"
-        path.write_bytes(archive)
-        inside.mkdir()
+        outside = self._listing()
+        self._path.write_bytes(archive)
+        self._inside.mkdir()
         began = time.process_time()
         try:
-            found = self._unpacked(archive, inside / "it", keys)
-            self._agrees(path, keys, None)
-        except BundleError as error:
-            line = str(error)
-            if "\n" in line or not line.isprintable() or len(line) > 2000:
-                raise FailureError(f"not one line: {line!r}") from error
-            if list(inside.iterdir()):
-                raise FailureError("something was left behind") from error
-            self._agrees(path, keys, error)
-            found = type(error).__name__
+            try:
+                found = self._unpacked(archive, self._inside / "it", keys)
+                self._agrees(keys, None)
+            except BundleError as error:
+                if list(self._inside.iterdir()):
+                    raise FailureError("something was left behind") from error
+                self._agrees(keys, error)
+                found = type(error).__name__
+            self._inspect()
+        finally:
+            self._path.unlink()
+            shutil.rmtree(self._inside)
         if time.process_time() - began > SECONDS:
             raise FailureError("it took too long")
-        path.unlink()
-        shutil.rmtree(inside)
         if self._listing() != outside:
             raise FailureError("something was written outside")
         return found
@@ -138,22 +139,41 @@ class Fuzzer:
                 _check_harmless(name, content[name])
         return OTHER
 
-    def _agrees(self, path: Path, keys: TrustedKeys | None, error: BundleError | None) -> None:
+    def _agrees(self, keys: TrustedKeys | None, error: BundleError | None) -> None:
         """What is refused when it is unpacked is refused where it lies, for the same reason, and nothing else is."""
         try:
-            verify(path, keys)
+            verify(self._path, keys)
         except BundleError as told:
+            _check_line(told)
+            if error is not None:
+                _check_line(error)
             if type(told) is not type(error):
                 raise FailureError(f"verify tells {type(told).__name__}, unpack {type(error).__name__}") from told
         else:
             if error is not None:
                 raise FailureError("verify takes what unpack refuses")
 
+    def _inspect(self) -> None:
+        """Whoever wants to see what it is sees something harmless."""
+        screen = Console(file=io.StringIO(), width=110, highlight=False)
+        try:
+            show(summary(self._path), screen)
+        except BundleError as told:
+            _check_line(told)
+        if not all(line.isprintable() for line in screen.file.getvalue().split("\n")):
+            raise FailureError("what it says of itself does something to a terminal")
+
     def _listing(self) -> dict[Path, int]:
         """What is there beside the folder that is unpacked into, and when it was changed."""
-        own = (self._folder / "unpacking", self._folder / "mutated.tar")
-        there = [path for path in self._folder.rglob("*") if not {path, *path.parents} & {*own}]
+        own = {self._inside, self._path}
+        there = [path for path in self._folder.rglob("*") if not own & {path, *path.parents}]
         return {path: path.lstat().st_mtime_ns for path in (*there, *Path(OUTSIDE).parent.glob(Path(OUTSIDE).name))}
+
+
+def _check_line(error: BundleError) -> None:
+    line = str(error)
+    if "\n" in line or not line.isprintable() or len(line) > 2000:
+        raise FailureError(f"not one line: {line[:2000]!r}") from error
 
 
 def _check_harmless(name: str, content: bytes) -> None:

@@ -285,6 +285,14 @@ def test_sizes_beyond_the_limits_are_refused_before_a_byte_is_written(archive: P
         refused(member("manifest.json", json.dumps(changed).encode()) + END, tmp_path, BundleTooLargeError)
 
 
+def test_sizes_beyond_all_numbers_are_refused(archive: Path, tmp_path: Path) -> None:
+    for change in ({"features": 10**400}, {"window": {"frames": 10**30, "frame_interval": 0.1, "max_gap": 1}}):
+        manifest = {**json.loads(members(archive.read_bytes())["manifest.json"]), **change}
+        refused(member("manifest.json", json.dumps(manifest).encode()) + END, tmp_path)
+    manifest["files"]["head.onnx"]["bytes"] = 10**400
+    refused(member("manifest.json", json.dumps(manifest).encode()) + END, tmp_path)
+
+
 def test_a_disk_without_room_is_told_before_a_byte_is_written(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

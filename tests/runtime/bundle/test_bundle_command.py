@@ -80,7 +80,8 @@ def typed(text: str, *arguments: str) -> int:
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-m", "whycam", *arguments])
     asked = b""
-    while b"assphrase" not in asked:
+    # The blank comes when what was typed before has been thrown away.
+    while b": " not in asked:
         asked += os.read(terminal, 1024)
     # What is typed before the terminal stops to echo is thrown away.
     while termios.tcgetattr(terminal)[3] & termios.ECHO:
