@@ -74,7 +74,8 @@ def install(
         stage=lambda what: print(f"whycam: {what}", file=sys.stderr, flush=True),
     )
     if as_json:
-        told: dict[str, object] = {**vars(made), "tests": [test.as_dict() for test in made.tests]}
+        link = str(opened.slot(made.name).link)
+        told: dict[str, object] = {**vars(made), "bundle": link, "tests": [test.as_dict() for test in made.tests]}
         print(json.dumps(told))
     else:
         print(_told(made, opened))

@@ -137,9 +137,8 @@ def install(
             before = slot.look()
         settings = settings_of(cameras, slot)
         if before.current == id and _whole(slot.path_of(id), head):
-            if before.trial is not None and (before.trial.starts or before.trial.failed):
-                with slot.changing():
-                    slot.restart_trial()
+            with slot.changing():
+                slot.restart_trial()
             return Installation(
                 manifest.name, manifest.version, id, before.before, signed_by, False, (), tuple(removed)
             )
@@ -154,6 +153,7 @@ def install(
             with slot.changing():
                 if before.current == id == slot.current:
                     slot.repair(part)
+                    slot.restart_trial()
                 else:
                     slot.begin_trial(part, id, manifest.version, signed_by)
                 removed += slot.prune()

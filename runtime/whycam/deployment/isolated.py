@@ -31,15 +31,22 @@ def self_test_apart(
 
     Raises what `self_test` raises, and BundleError where the process dies, or has no result after `seconds`.
     """
-    asked = json.dumps(
-        {"path": str(path), "precision": precision, "providers": providers and list(providers), "threads": threads}
-    )
+    given = providers and list(providers)
+    asked = json.dumps({"path": str(path.absolute()), "precision": precision, "providers": given, "threads": threads})
     command = (
         [sys.executable, "-P", "-m", __name__] if sys.version_info >= (3, 11) else [sys.executable, "-m", __name__]
     )
     try:
         done = subprocess.run(
-            command, input=asked, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+            command,
+            input=asked,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+            # Python 3.10 would import what lies in the folder where the user happens to be.
+            cwd="/",
         )
     except subprocess.TimeoutExpired:
         raise BundleError(f"{path}: the self-test in {precision} did not end within {seconds:.0f} s") from None

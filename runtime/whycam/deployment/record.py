@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-EventName = Literal["installed", "confirmed", "rolled-back"]
+EventName = Literal["installed", "confirmed", "rolled-back", "failed"]
 MOST_EVENTS = 50
 
 

@@ -98,7 +98,7 @@ class Slot:
 
     def is_named_by(self, bundle: Path) -> bool:
         """Whether the path `bundle` of a camera's configuration is this slot's link."""
-        return bundle.name == CURRENT and bundle.parent.resolve() == self.folder.resolve()
+        return bundle.name == CURRENT and resolved(bundle.parent) == resolved(self.folder)
 
     def path_of(self, id: str) -> Path:
         """The version's folder."""
@@ -175,7 +175,7 @@ class Slot:
     def restart_trial(self) -> None:
         """Forget that the trial of the current version has failed, or how often it was begun."""
         record = self.look().record
-        if record.trial is not None:
+        if record.trial is not None and (record.trial.failed or record.trial.starts):
             self._write(
                 record.model_copy(update={"trial": record.trial.model_copy(update={"starts": 0, "failed": None})})
             )
@@ -194,7 +194,8 @@ class Slot:
         record = self.look().record
         if record.trial is not None:
             trial = record.trial.model_copy(update={"failed": reason})
-            self._write(record.model_copy(update={"trial": trial}))
+            record = record.model_copy(update={"trial": trial})
+            self._write(record.with_event("failed", trial.id, time.time(), previous=None, reason=reason))
 
     def confirm(self, id: str) -> bool:
         """The version `id` has held; False where it is not on trial any more."""
@@ -269,13 +270,16 @@ class Slot:
 
     def _finish(self) -> None:
         """Take back, or finish, what a power cut has left half done."""
-        record = self._read()
+        stored = self._stored()
+        record = self._found() if stored is None else stored
+        if stored is None and (self.folder / RECORD).exists():
+            log.error("%s: cannot be read, what it said is lost", self.folder / RECORD)
         back = record.going_back
         if back is not None and self.current != back.to_id and (self.path_of(back.to_id) / MANIFEST).is_file():
             self._switch(back.to_id)
         current = self.current
         true = settled(record, current)
-        if true != record:
+        if true != (stored or Record()):
             self._write(true)
         kept = set(true.versions) | ({current} if current is not None else set())
         self._clear(kept)
@@ -305,14 +309,15 @@ class Slot:
         sync_directory(self.folder)
 
     def _read(self) -> Record:
-        path = self.folder / RECORD
+        stored = self._stored()
+        return self._found() if stored is None else stored
+
+    def _stored(self) -> Record | None:
+        """The record on the disk; None where there is none, or it is damaged."""
         try:
-            return Record.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return self._found()
-        except (OSError, ValidationError) as error:
-            log.error("%s: cannot be read, what it said is lost (%s)", path, type(error).__name__)
-            return self._found()
+            return Record.model_validate_json((self.folder / RECORD).read_bytes())
+        except (OSError, ValidationError):
+            return None
 
     def _found(self) -> Record:
         """A record of the versions that are there, where it is lost."""
@@ -396,6 +401,14 @@ def slot_of(bundle: Path) -> Slot | None:
         return None
     slot = Slot(bundle.parent)
     return slot if slot.current is not None and NAME.fullmatch(slot.name) else None
+
+
+def resolved(path: Path) -> Path:
+    """`path` without links; as it is, absolute, where they lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
 
 
 def bundle_name(bundle: Path) -> str:

@@ -11,6 +11,7 @@ from whycam.mqtt.payloads import (
     OFFLINE,
     ONLINE,
     AlertPayload,
+    BundlesPayload,
     DisagreementPayload,
     DriftPayload,
     ErrorPayload,
@@ -33,6 +34,7 @@ TYPES = {
     "score": "io.whycam.score",
     "shadow": "io.whycam.shadow",
     "disagreement": "io.whycam.shadow.disagreement",
+    "bundles": "io.whycam.bundles",
     "telemetry": "io.whycam.telemetry",
     "set": "io.whycam.set.result",
     "explain": "io.whycam.explain.response",
@@ -181,6 +183,11 @@ def disagreement_message(topics: Topics, payload: DisagreementPayload) -> Messag
         id=payload.id,
         subject=payload.label,
     )
+
+
+def bundles_message(topics: Topics, payload: BundlesPayload) -> Message:
+    """Which bundles are installed."""
+    return event(topics.bundles, payload, kind=TYPES["bundles"], source=topics.source(), time=payload.time, retain=True)
 
 
 def telemetry_message(topics: Topics, payload: TelemetryPayload) -> Message:

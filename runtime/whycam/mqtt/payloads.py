@@ -328,6 +328,48 @@ class DisagreementPayload(Payload):
     candidate: ShadowView
 
 
+class BundleEvent(Payload):
+    """What happened last to an installed bundle."""
+
+    event: Literal["installed", "confirmed", "rolled-back", "failed"] = Field(
+        description="installed: it is on trial; confirmed: it has scored frames; rolled-back: another version took its "
+        "place again; failed: as that, but there was none."
+    )
+    time: Timestamp = Field(description="When that was.")
+    id: str = Field(description="The version that it happened to.")
+    version: str = Field(description="The model's version.")
+    previous: str | None = Field(
+        default=None, description="The version that it replaced; rolled-back: the one that is back; null: none."
+    )
+    reason: str | None = Field(default=None, description="Why it was rolled back.")
+
+
+class InstalledBundle(Payload):
+    """A bundle in the device's store, and its current version."""
+
+    name: str = Field(description="The model's name.")
+    version: str = Field(description="The model's version.")
+    id: str = Field(description="The first 16 hex digits of the SHA-256 of its manifest.")
+    state: Literal["current", "on-trial"] = Field(
+        description="on-trial: it has yet to score frames, and is rolled back where it does not."
+    )
+    previous: str | None = Field(default=None, description="The version that a rollback goes to; null: none.")
+    signed_by: str | None = Field(default=None, description="The trusted key's name; null where none was asked for.")
+    cameras: list[str] = Field(description="The cameras that run it.")
+    event: BundleEvent | None = Field(default=None, description="What happened last.")
+
+
+class BundlesPayload(Payload):
+    """Which bundles are installed on the device. Retained; said when that changes."""
+
+    schema_name: Literal["whycam.bundles/1"] = Field(
+        default="whycam.bundles/1", alias="schema", description="Name and version."
+    )
+    device: str
+    time: Timestamp = Field(description="When this was so.")
+    bundles: list[InstalledBundle] = Field(description="By name; empty where cameras run bundles from elsewhere alone.")
+
+
 class StageTelemetry(Payload):
     """How long a stage of the work takes."""
 
@@ -545,6 +587,7 @@ PUBLISHED: tuple[type[Payload], ...] = (
     ScorePayload,
     ShadowPayload,
     DisagreementPayload,
+    BundlesPayload,
     TelemetryPayload,
     SetResult,
     ExplainResponse,

@@ -19,6 +19,7 @@ import whycam
 from whycam.mqtt.message import JPEG, JSON
 from whycam.mqtt.payloads import (
     AlertPayload,
+    BundlesPayload,
     Command,
     DisagreementPayload,
     DriftPayload,
@@ -44,6 +45,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "score": ScorePayload,
     "shadow": ShadowPayload,
     "shadow.disagreement": DisagreementPayload,
+    "bundles": BundlesPayload,
     "telemetry": TelemetryPayload,
     "set": SetCommand,
     "set.result": SetResult,
@@ -121,6 +123,7 @@ def _channels() -> Iterator[_Channel]:
     yield _Channel(
         "availability", topics.availability, (), True, 1, True, "online or offline; the last will.", "text/plain"
     )
+    yield _Channel("bundles", topics.bundles, ("bundles",), True, 1, True, "Which bundles are installed.")
     yield _Channel("telemetry", topics.telemetry, ("telemetry",), True, 0, False, "How the device is doing.")
     yield _Channel("state", topics.state(camera), ("state",), True, 1, True, "How a camera is doing.")
     yield _Channel(

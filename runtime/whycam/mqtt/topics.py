@@ -39,6 +39,11 @@ class Topics:
         """How the device is doing."""
         return f"{self.base}/telemetry"
 
+    @property
+    def bundles(self) -> str:
+        """Which bundles are installed, retained."""
+        return f"{self.base}/bundles"
+
     def state(self, camera: str) -> str:
         """How a camera is doing, retained."""
         return f"{self.base}/{camera}/state"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from whycam.alerts.judge import thresholds_of
-from whycam.bundle import Bundle
-from whycam.config.models import Camera, Config, Explain
+from whycam.config.models import Camera, Config
 from whycam.config.secrets import broker_password, camera_url
+from whycam.deployment.trust import open_trusted
 from whycam.detect.model import check_offered
 from whycam.detect.sessions import feature_file
 from whycam.drift import read_baseline
@@ -43,7 +43,7 @@ def check_config(path: Path, config: Config) -> list[str]:
                 continue
             try:
                 camera_url(checked)
-                told.append(role + _camera(checked, config.explain))
+                told.append(role + _camera(checked, config))
             except WhycamError as error:
                 problems.append(f"{path}: {name}{role}{str(error).removeprefix(name)}")
     if problems:
@@ -51,8 +51,9 @@ def check_config(path: Path, config: Config) -> list[str]:
     return told
 
 
-def _camera(camera: Camera, explain: Explain) -> str:
-    bundle = Bundle.open(camera.bundle)
+def _camera(camera: Camera, config: Config) -> str:
+    explain = config.explain
+    bundle = open_trusted(camera.bundle, config.bundles)
     manifest = bundle.manifest
     feature_file(manifest, camera.precision)
     if camera.drift.enabled:

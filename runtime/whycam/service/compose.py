@@ -13,6 +13,7 @@ from whycam.alerts.episodes import AlertEvent, Episode
 from whycam.alerts.evidence import EvidenceStore
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Config
+from whycam.deployment.store import bundle_name
 from whycam.detect import Decision, Snapshot
 from whycam.drift import DriftReport
 from whycam.explain import Explanation, overlay
@@ -239,7 +240,7 @@ class Composer:
             armed=False,
             fps=None,
             thresholds={},
-            bundle=config.bundle.name,
+            bundle=bundle_name(config.bundle),
             version="",
             precision=config.precision,
             providers=[],

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _IDLE_SECONDS = 5.0
 """What the old lanes have said is waited for at most so long, before new ones take their place."""
 
+_NONE: Mapping[str, Model] = {}
+
 
 class Fleet:
     """All cameras that the configuration names; one whose model does not load does not hold up the others.
@@ -83,22 +85,31 @@ class Fleet:
         for lane in self.lanes.values():
             lane.camera.stop(0)
 
-    def retry_broken(self) -> bool:
-        """Try the cameras again that were left out, as a disk with their bundle may be there by now; whether one is."""
+    def reopen_broken(self) -> list[Lane]:
+        """Make the lanes of cameras that were left out, where that can be by now; they are not started."""
         cameras = [camera for camera, _, _ in self.broken.values()]
         self._open_lanes(cameras, {})
         new = [self.lanes[camera.name] for camera in cameras if camera.name in self.lanes]
-        self.serve()
         for lane in new:
             log.info("set up after all", extra={"camera": lane.name})
+        return new
+
+    def retry_broken(self) -> bool:
+        """Try the cameras again that were left out, as a disk with their bundle may be there by now; whether one is."""
+        new = self.reopen_broken()
+        self.serve()
+        for lane in new:
             lane.camera.start()
         return bool(new)
 
-    def change_to(self, cameras: Sequence[CameraConfig]) -> int:
-        """Follow `cameras` from now on, those that are the same untouched; how many are new or changed."""
+    def change_to(self, cameras: Sequence[CameraConfig], loaded: Mapping[str, Model] = _NONE) -> int:
+        """Follow `cameras` from now on, those that are the same untouched; how many are new or changed.
+
+        Those of which a model is `loaded` already, by name, are followed anew with that.
+        """
         wanted = {camera.name: camera for camera in cameras}
         followed = self._follow_anew(wanted)
-        gone = {name: lane for name, lane in self.lanes.items() if wanted.get(name) != lane.config}
+        gone = {name: lane for name, lane in self.lanes.items() if wanted.get(name) != lane.config or name in loaded}
         for name, lane in gone.items():
             lane.camera.stop(0)
             lane.follow_with(None, lane.config)
@@ -112,7 +123,7 @@ class Fleet:
         for name in set(self.broken) - set(wanted):
             del self.broken[name]
         self.names = frozenset(wanted)
-        self._models.keep([lane.model for lane in self.lanes.values()])
+        self._models.keep([*(lane.model for lane in self.lanes.values()), *loaded.values()])
         new = [camera for camera in cameras if camera.name not in self.lanes]
         self._open_lanes(new, gone)
         self.serve()

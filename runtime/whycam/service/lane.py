@@ -16,6 +16,7 @@ from whycam.alerts.footage import Footage
 from whycam.alerts.judge import FrameJudge
 from whycam.bundle import Manifest
 from whycam.config.models import Camera as CameraConfig
+from whycam.deployment.store import resolved
 from whycam.detect import Decision, Detector, Due, Model, Snapshot
 from whycam.detect.ring import Sample
 from whycam.drift import DriftReport, monitor_of
@@ -125,6 +126,8 @@ class Lane:
         self.model = model
         self.frame_size = (0, 0)
         self.scored = 0
+        self.scored_warm = 0
+        """Those of them with a full window."""
         self.failures = 0
         self.latest: Snapshot | None = None
         self.last_alert: tuple[str | None, Snapshot | None] = (None, None)
@@ -150,6 +153,11 @@ class Lane:
         )
         if settings.thresholds:
             self._judge.set_thresholds({**self._judge.thresholds, **settings.thresholds})
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the link that names the bundle points to another version than the one that runs."""
+        return resolved(self.config.bundle) != self.model.bundle.path
 
     @property
     def manifest(self) -> Manifest:
@@ -194,6 +202,7 @@ class Lane:
             self.latest = self._judge.snapshot() if decision.warm else None
             self._emit_all(events)
         self.scored += 1
+        self.scored_warm += decision.warm
         self.camera.scored(decision.warm)
         self._picture(self, frame)
         self._compare(decision)

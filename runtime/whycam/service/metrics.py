@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -64,6 +64,9 @@ class Figures:
     cameras: Mapping[str, CameraFigures]
     queues: Mapping[str, QueueFigures]
     outbox: OutboxStats
+    bundles: Sequence[tuple[str, str, str, str]]
+    """Of each installed bundle name, version, id and state."""
+    rollbacks: int
     connected: bool
     uptime_seconds: float
 
@@ -199,6 +202,15 @@ class _Now(Collector):
         for kind, count in now.outbox.evicted.items():
             evicted.add_metric([kind], count)
         yield evicted
+        bundles = GaugeMetricFamily(
+            "whycam_bundle_info", "1 for each installed bundle.", labels=["bundle", "version", "id", "state"]
+        )
+        for labels in now.bundles:
+            bundles.add_metric(labels, 1.0)
+        yield bundles
+        yield CounterMetricFamily(
+            "whycam_bundle_rollbacks", "Bundles on trial that were taken back.", value=now.rollbacks
+        )
         yield _gauge("whycam_mqtt_connected", "1 while the broker has let the device in.", float(now.connected))
         yield _gauge("whycam_uptime_seconds", "Since the service began.", now.uptime_seconds)
 

@@ -3,39 +3,63 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 
-from whycam.bundle import Bundle
+from whycam.config.models import Bundles, Explain
 from whycam.config.models import Camera as CameraConfig
-from whycam.config.models import Explain
+from whycam.deployment.store import bundle_name, resolved
+from whycam.deployment.trust import open_trusted
 from whycam.detect import Model
+from whycam.errors import BundleError
 from whycam.service import systemd
+
+_ANYBODYS = Bundles()
+_NONE: Mapping[Path, str] = {}
 
 
 class Models:
     """Loads each model once."""
 
-    def __init__(self, explain: Explain, threads: int | None, beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        explain: Explain,
+        threads: int | None,
+        beat: Callable[[], None],
+        bundles: Bundles = _ANYBODYS,
+        barred: Mapping[Path, str] = _NONE,
+    ) -> None:
         """None loaded yet; each runs in `threads` threads (None: as many as there are cores), proven able to `explain`.
 
-        `beat` is called every second or so while one loads, and ends the wait where it raises.
+        `beat` is called every second or so while one loads, and ends the wait where it raises. `bundles` says whose are
+        taken, `barred` which folders are not, and why.
         """
+        self._bundles = bundles
+        self._barred = barred
         self._explain = explain
         self._threads = threads
         self._beat = beat
         self._models: dict[tuple[Path, str, tuple[str, ...] | None], Model] = {}
 
     def of(self, camera: CameraConfig) -> Model:
-        """The model of `camera`; raises what stands in the way of loading it."""
-        key = (camera.bundle, camera.precision, camera.providers)
+        """The model of `camera`, of the version that a link points to now; raises what stands in the way of loading it.
+
+        That version stays the model's own, wherever the link points later.
+        """
+        path = resolved(camera.bundle)
+        key = (path, camera.precision, camera.providers)
+        if path in self._barred:
+            raise BundleError(self._barred[path])
         if key not in self._models:
-            systemd.status(f"loading {camera.bundle.name}")
+            systemd.status(f"loading {bundle_name(camera.bundle)}")
             # In a thread: an engine may be built for minutes, and systemd waits no longer than it is told to.
             loading = Future[Model]()
             threading.Thread(
-                target=_load, args=(camera, self._explain, self._threads, loading), name="loading", daemon=True
+                target=_load,
+                args=(path, camera, self._explain, self._bundles, self._threads, loading),
+                name="loading",
+                daemon=True,
             ).start()
             while not wait((loading,), systemd.beat_seconds()).done:
                 self._beat()
@@ -53,12 +77,21 @@ class Models:
         self._models = {key: model for key, model in self._models.items() if any(one is model for one in wanted)}
 
 
-def open_model(camera: CameraConfig, explain: Explain, threads: int | None, *, beside: Model | None = None) -> Model:
-    """The model of `camera`, proven able to `explain`; it shares what it can with the one `beside`.
+def open_model(
+    path: Path,
+    camera: CameraConfig,
+    explain: Explain,
+    bundles: Bundles,
+    threads: int | None,
+    *,
+    beside: Model | None = None,
+) -> Model:
+    """The model of `camera`, its bundle at `path`, proven able to `explain`; it shares what it can with that `beside`.
 
     Raises what stands in the way.
     """
-    model = Model(Bundle.open(camera.bundle), camera.precision, camera.providers, threads, beside=beside)
+    bundle = open_trusted(path, bundles)
+    model = Model(bundle, camera.precision, camera.providers, threads, beside=beside)
     model.open_explainer(explain.method, explain.time)
     if explain.idle_seconds > 0:
         # That they open is known now; an alert may be weeks away.
@@ -66,9 +99,11 @@ def open_model(camera: CameraConfig, explain: Explain, threads: int | None, *, b
     return model
 
 
-def _load(camera: CameraConfig, explain: Explain, threads: int | None, loaded: Future[Model]) -> None:
+def _load(
+    path: Path, camera: CameraConfig, explain: Explain, bundles: Bundles, threads: int | None, loaded: Future[Model]
+) -> None:
     try:
-        model = open_model(camera, explain, threads)
+        model = open_model(path, camera, explain, bundles, threads)
     except BaseException as error:
         loaded.set_exception(error)
     else:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 _TICK_SECONDS = 0.5
+STUCK_SECONDS = 20.0
+"""Scoring that has finished nothing for so long hangs."""
 BATCH_SECONDS = 2.0
 """A batch should take no longer: the other models' cameras, and the watchdog, wait for its end."""
 _TOGETHER = ""
@@ -65,6 +67,13 @@ class Scoring:
     def stuck_seconds(self) -> float:
         """Seconds since the thread last finished a frame, or found none to score; frames that fail do not count."""
         return time.monotonic() - self._beat
+
+    def hangs(self, seconds: float) -> bool:
+        """Whether the frames at hand are not done within `seconds`: till then, `serve` would not return."""
+        free = self._turn.acquire(timeout=seconds)
+        if free:
+            self._turn.release()
+        return not free
 
     def stop(self, seconds: float) -> bool:
         """Stop after the frame at hand; whether that came within `seconds`."""

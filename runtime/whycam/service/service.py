@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import threading
 import time
@@ -14,10 +15,18 @@ from whycam.alerts.evidence import EvidenceStore
 from whycam.alerts.outbox import Outbox
 from whycam.config.file import load_config
 from whycam.config.models import Config
+from whycam.deployment.store import BundleStore
 from whycam.detect import Decision
 from whycam.drift import DriftReport
 from whycam.errors import InputError, WhycamError
-from whycam.mqtt.events import drift_message, score_message, shadow_message, state_message, telemetry_message
+from whycam.mqtt.events import (
+    bundles_message,
+    drift_message,
+    score_message,
+    shadow_message,
+    state_message,
+    telemetry_message,
+)
 from whycam.service import systemd
 from whycam.service.answering import Answering
 from whycam.service.broker_link import BrokerLink
@@ -26,17 +35,20 @@ from whycam.service.compose import Composer
 from whycam.service.compose_shadow import shadow_payload
 from whycam.service.control import Control
 from whycam.service.fleet import Fleet
+from whycam.service.installed import InstalledBundles
 from whycam.service.lane import Lane
 from whycam.service.metrics import Metrics
 from whycam.service.models import Models
 from whycam.service.over_the_air import OverTheAir
 from whycam.service.reporting import Reporter
-from whycam.service.scoring import Scoring
+from whycam.service.scoring import STUCK_SECONDS, Scoring
 from whycam.service.settings import Settings
 from whycam.service.shadow import Shadow
 from whycam.service.shadows import Shadows
 from whycam.service.state_folder import lock_folder, make_folder
-from whycam.service.vitals import STUCK_SECONDS, Vitals
+from whycam.service.trials import Trials
+from whycam.service.versions import Versions
+from whycam.service.vitals import Vitals
 from whycam.service.worker import Worker
 from whycam.sources import Frame
 
@@ -47,6 +59,7 @@ STOP_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
 _STATE_SECONDS = 30.0
 _REST_SECONDS = 5.0
+_BUNDLE_SECONDS = 1.0
 _RETRY_SECONDS = 30.0
 """Between two attempts at a camera whose bundle does not load."""
 _FIXED = ("device", "state_directory", "threads", "outbox", "evidence", "explain", "bundles", "metrics")
@@ -61,8 +74,10 @@ class Service:
         self._path = path
         self._signals = threading.Event()
         self._stop_wanted = self._reload_wanted = False
-        # Before the models are loaded, which takes a while: the default is to die of it.
-        signal.signal(signal.SIGHUP, self._on_signal)
+        # Before the models are loaded, which takes a while: the default is to die of it, and a bundle on trial would
+        # be held to have died of itself.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
         began = time.monotonic()
         self.config = config
         self._state = self.config.state
@@ -82,7 +97,8 @@ class Service:
         self._reporter = Reporter(self.config, self._composer, self._outbox, self._store, self._metrics)
         self._answering = Answering(self._composer, self._metrics, self.config.explain)
         self._scoring = Scoring(self._scored)
-        self._models = Models(config.explain, config.threads, self._loading)
+        self._trials = Trials(config.bundles.grace_seconds)
+        self._models = Models(config.explain, config.threads, self._loading, config.bundles, self._trials.barred)
         self._said: dict[tuple[str, str], float] = {}
         self._said_lock = threading.Lock()
         self._shadows = Shadows(self.config, self._composer, self._outbox, self._say_shadow)
@@ -99,8 +115,14 @@ class Service:
             drifted=self._say_drift,
             follower=self._shadows.of,
         )
-        self._fleet.open(self.config.cameras)
-        if not self._fleet.lanes:
+        self._installed = InstalledBundles(BundleStore(self.config.bundle_directory))
+        self._versions = Versions(self._fleet, self._models, self._trials, self._scoring, lambda: self._stop_wanted)
+        self._versions.open(self.config.cameras)
+        if self._stop_wanted or not self._fleet.lanes:
+            if self._stop_wanted:
+                self._trials.end()
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGTERM)
             raise InputError(next(iter(self._fleet.broken.values()))[1])
         self._over_the_air = OverTheAir(self.config, self._path, self._composer)
         control = Control(
@@ -116,6 +138,8 @@ class Service:
             self._workers,
             self._composer,
             self._metrics,
+            self._installed,
+            self._trials,
         )
         self._endpoint = (
             self._metrics.serve(self.config.metrics, self._vitals.health, self._vitals.figures)
@@ -129,8 +153,6 @@ class Service:
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reloads the configuration."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
         for worker in self._workers:
             worker.start()
         self._fleet.serve()
@@ -139,8 +161,13 @@ class Service:
         self._fleet.start()
         log.info("ready: %d cameras", len(self._fleet.lanes))
         systemd.ready(self._vitals.status())
+        self._say_bundles()
         self._watch()
         self._stop()
+        if self._versions.hung:
+            raise InputError(
+                "ended, as scoring hung in a bundle that was taken back; the one before is run from now on"
+            )
 
     @property
     def _workers(self) -> tuple[Worker[Any], ...]:
@@ -159,6 +186,8 @@ class Service:
         self._over_the_air.stop(1.0)
         self._link.stop(deadline)
         self._outbox.close()
+        if not self._versions.hung:
+            self._trials.end()
         if self._endpoint is not None:
             self._endpoint.close()
         log.info("stopped")
@@ -173,7 +202,7 @@ class Service:
     def _watch(self) -> None:
         every = _Every()
         every(_RETENTION_SECONDS, "retention")
-        while not self._stop_wanted:
+        while not (self._stop_wanted or self._versions.hung):
             self._signals.wait(systemd.beat_seconds())
             self._signals.clear()
             if self._reload_wanted and not self._stop_wanted:
@@ -187,6 +216,8 @@ class Service:
                 self._models.rest()
             if every(_STATE_SECONDS, "state"):
                 self._say_states()
+            if every(_BUNDLE_SECONDS, "bundles"):
+                self._look_after_bundles()
             if self._fleet.broken and every(_RETRY_SECONDS, "broken") and self._fleet.retry_broken():
                 # Its classes were not known before.
                 self._link.announce()
@@ -194,6 +225,14 @@ class Service:
                 self._link.publish(telemetry_message(self._topics, self._vitals.telemetry()))
             if self._store is not None and every(_RETENTION_SECONDS, "retention"):
                 self._store.retention()
+
+    def _look_after_bundles(self) -> None:
+        if self._versions.look_after(self.config.cameras):
+            # Its classes may be others.
+            self._link.announce()
+            self._say_states()
+        if self._installed.look():
+            self._say_bundles()
 
     def _feed_watchdog(self, status: str | None = None) -> None:
         if self._scoring.stuck_seconds < STUCK_SECONDS:
@@ -215,6 +254,7 @@ class Service:
             log.error("the configuration is not reloaded, the one before stands: %s", error)
             systemd.ready(self._vitals.status())
             return
+        self._trials.begin(config.cameras)
         new = self._fleet.change_to(config.cameras)
         # Topics are in every payload, command and entity: another root is another device.
         broker = config.broker.model_copy(update={"root": self.config.broker.root})
@@ -230,6 +270,7 @@ class Service:
         else:
             self._link.announce()
         self._say_states()
+        self._say_bundles()
         log.info("reloaded: %d cameras, %d new or changed", len(self._fleet.lanes), new)
         systemd.ready(self._vitals.status())
 
@@ -275,6 +316,11 @@ class Service:
             log.info("shows what it was calibrated on", extra={"camera": lane.name})
         self._link.publish(drift_message(self._topics, self._composer.drift(lane, report)))
         self._say_state(lane)
+
+    def _say_bundles(self) -> None:
+        self._installed.look()
+        payload = self._installed.payload(self._composer, self.config.cameras)
+        self._link.publish(bundles_message(self._topics, payload))
 
     def _say_states(self) -> None:
         for lane in tuple(self._fleet.lanes.values()):

@@ -14,6 +14,7 @@ from whycam.alerts.comparison import Disagreement
 from whycam.alerts.outbox import Outbox, Outgoing
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Config
+from whycam.deployment.store import resolved
 from whycam.detect import Model
 from whycam.mqtt.events import disagreement_message
 from whycam.service.compose import Composer
@@ -40,6 +41,7 @@ class Shadows:
     ) -> None:
         """Disagreements go into `outbox`; `told` hears of each shadow that has something new, from several threads."""
         self._explain = config.explain
+        self._bundles = config.bundles
         self._threads = config.threads
         self._composer = composer
         self._outbox = outbox
@@ -77,10 +79,11 @@ class Shadows:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         known = self._models.setdefault(live, WeakValueDictionary())
-        key = (camera.bundle.resolve(), camera.precision, camera.providers)
+        path = resolved(camera.bundle)
+        key = (path, camera.precision, camera.providers)
         model = known.get(key)
         if model is None:
-            model = known[key] = open_model(camera, self._explain, self._threads, beside=live)
+            model = known[key] = open_model(path, camera, self._explain, self._bundles, self._threads, beside=live)
         return model
 
     def _disagreed(self, shadow: Shadow, one: Disagreement[Moment]) -> None:

@@ -14,12 +14,11 @@ from whycam.service.broker_link import BrokerLink
 from whycam.service.compose import Composer
 from whycam.service.fleet import Fleet
 from whycam.service.host import resident_bytes, temperatures
+from whycam.service.installed import InstalledBundles
 from whycam.service.metrics import CameraFigures, Figures, Metrics, QueueFigures
-from whycam.service.scoring import Scoring
+from whycam.service.scoring import STUCK_SECONDS, Scoring
+from whycam.service.trials import Trials
 from whycam.service.worker import Worker
-
-STUCK_SECONDS = 20.0
-"""Scoring that has finished nothing for so long hangs."""
 
 
 class Vitals:
@@ -35,6 +34,8 @@ class Vitals:
         workers: Sequence[Worker[Any]],
         composer: Composer,
         metrics: Metrics,
+        installed: InstalledBundles,
+        trials: Trials,
     ) -> None:
         """Of a service that `began` at that monotonic time, in seconds."""
         self._began = began
@@ -45,6 +46,8 @@ class Vitals:
         self._workers = workers
         self._composer = composer
         self._metrics = metrics
+        self._installed = installed
+        self._trials = trials
 
     def status(self) -> str:
         """One line, for systemd."""
@@ -53,7 +56,9 @@ class Vitals:
         cameras = ", ".join(f"{count} {state}" for state, count in counts.items())
         stats = self._outbox.stats()
         broker = "connected" if self._link.state is None else f"no broker ({self._link.state})"
-        return f"cameras: {cameras}; {broker}; {stats.rows} messages waiting"
+        trial = ", ".join(self._installed.on_trial)
+        told = f"; on trial: {trial}" if trial else ""
+        return f"cameras: {cameras}; {broker}; {stats.rows} messages waiting{told}"
 
     def health(self) -> tuple[bool, dict[str, object]]:
         """Healthy while frames are scored, or none are there to be; the broker and the disk are told, not judged."""
@@ -91,6 +96,12 @@ class Vitals:
                 worker.name: QueueFigures(worker.waiting, worker.capacity, worker.refused) for worker in self._workers
             },
             outbox=stats,
+            bundles=[
+                (one.name, one.record.versions[one.current].version, one.current, one.state_of(one.current))
+                for one in self._installed.found
+                if one.current in one.record.versions
+            ],
+            rollbacks=self._trials.rollbacks,
             connected=self._link.state is None,
             uptime_seconds=time.monotonic() - self._began,
         )

@@ -51,6 +51,7 @@ class Running:
         tables: Mapping[str, Mapping[str, Any]] | None = None,
         start: bool = True,
         behind: Sequence[object] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Keep all files in `directory`; `cameras` and `tables` change what the configuration says.
 
@@ -62,6 +63,8 @@ class Running:
         self.video = write_video(directory / "scenes.mp4")
         self.config = directory / "whycam.toml"
         self._tables = dict(tables or {})
+        self._environment = dict(environment or {})
+        self.start_seconds = 60.0
         self._cameras = cameras
         self._start = start
         self._behind = behind
@@ -75,11 +78,12 @@ class Running:
             self.subscriber.start()
             self.configure(self._cameras)
             command = [*self._behind, sys.executable, "-m", "whycam", "run", "-c", self.config]
-            self.service = Supervisor(command, self.directory / "service.log", {"PYTHONUNBUFFERED": "1"})
+            environment = {"PYTHONUNBUFFERED": "1", **self._environment}
+            self.service = Supervisor(command, self.directory / "service.log", environment)
             self._opened.callback(self.service.stop)
             if self._start:
-                self.service.start()
-                self._must(self.subscriber.wait_for(self._is_online, 30), "online")
+                self.service.start(self.start_seconds)
+                self.must(self.subscriber.wait_for(self._is_online, 30), "online")
         except BaseException:
             self._opened.close()
             raise
@@ -126,7 +130,7 @@ class Running:
             body = one.body
             return one.kind == "alert" and {**body, "phase": phase, **wanted} == body
 
-        return self._must(self.subscriber.wait_for(found, seconds, start), f"{phase} {wanted}")
+        return self.must(self.subscriber.wait_for(found, seconds, start), f"{phase} {wanted}")
 
     def told(self, topic: str, start: int = 0, seconds: float = 30, **wanted: object) -> Arrival:
         """The first message to `topic`, after the first `start` messages, with these values; fails where none comes."""
@@ -134,13 +138,14 @@ class Running:
         def found(one: Arrival) -> bool:
             return one.topic == f"whycam/{DEVICE}/{topic}" and {**one.body, **wanted} == one.body
 
-        return self._must(self.subscriber.wait_for(found, seconds, start), f"{topic} {wanted}")
+        return self.must(self.subscriber.wait_for(found, seconds, start), f"{topic} {wanted}")
 
     @staticmethod
     def _is_online(one: Arrival) -> bool:
         return one.topic.endswith("/availability") and one.payload == b"online"
 
-    def _must(self, arrival: Arrival | None, what: str) -> Arrival:
+    def must(self, arrival: Arrival | None, what: str) -> Arrival:
+        """The arrival; fails, with the end of the service's log, where it did not come."""
         assert arrival is not None, f"{what} did not come:\n{self.service.log[-3000:]}"
         return arrival
 

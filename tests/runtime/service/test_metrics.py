@@ -41,6 +41,8 @@ class Device:
             {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1, 0, drift=(1.5, True), shadow=SHADOW)},
             {"alerts": QueueFigures(1, 256, 4)},
             OutboxStats(5, 1234, 6.5, {"heatmap": 7}, 8, None),
+            [("fight", "2", "0123456789abcdef", "on-trial")],
+            3,
             connected=True,
             uptime_seconds=60.0,
         )
@@ -79,6 +81,8 @@ def test_the_figures_are_those_of_the_moment(device: Device) -> None:
     assert values['whycam_shadow_episodes_total{camera="gate",raised_by="live"}'] == 1
     assert values['whycam_shadow_difference{camera="gate"}'] == 0.03
     assert values['whycam_queue_refused_total{stage="alerts"}'] == 4
+    assert values['whycam_bundle_info{bundle="fight",id="0123456789abcdef",state="on-trial",version="2"}'] == 1
+    assert values["whycam_bundle_rollbacks_total"] == 3
     assert values["whycam_outbox_in_memory"] == 8
     assert values['whycam_outbox_evicted_total{kind="heatmap"}'] == 7
     assert values['whycam_stage_seconds_count{stage="score"}'] == 1
