@@ -1,13 +1,13 @@
 # The two commands of the README are `make demo` and `make test`; each does `make setup` first when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos soak wheels kit lock clean
+.PHONY: help setup demo test check bench chaos soak vm-test arm64-test wheels kit lock clean
 
 READY := .venv/.ready
 PYPROJECTS := pyproject.toml runtime/pyproject.toml export/pyproject.toml calibration/pyproject.toml
 
 help:  ## Show the targets.
-	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(READY)  ## Create .venv with the three distributions and what the tests need.
 
@@ -34,6 +34,12 @@ chaos: $(READY)  ## Inject faults into the running service, count what its subsc
 
 soak: $(READY)  ## A million frames through the service, as fast as it goes; memory and open files must stay flat.
 	@.venv/bin/python -m bench.soak
+
+vm-test: $(READY)  ## The kit in a virtual machine: kills, power cuts, upgrades, bad bundles. MACHINES="--only alerts" or --write
+	@scripts/machines vm $(MACHINES)
+
+arm64-test: $(READY)  ## The arm64 kit in an emulated aarch64 Debian: installed, examined, compared with x86-64. MACHINES=--write
+	@scripts/machines arm64 $(MACHINES)
 
 wheels: $(READY)  ## Build the wheels of the three distributions into dist/.
 	@for name in runtime export calibration; do \
