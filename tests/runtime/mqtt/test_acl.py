@@ -30,7 +30,7 @@ PUBLISHED = (
     TOPICS.availability,
     TOPICS.telemetry,
     f"{TOPICS.base}/bundles",
-    f"{TOPICS.base}/bundles/install/response",
+    TOPICS.install_response,
     TOPICS.state("gate"),
     TOPICS.drift("gate"),
     TOPICS.score("gate"),
@@ -42,10 +42,10 @@ PUBLISHED = (
     TOPICS.explain_response("gate"),
 )
 FIGURES = {topic for topic in PUBLISHED if not topic.endswith(("/heatmap", "/disagreement", "/response"))}
-INSTALL = f"{TOPICS.base}/bundles/install"
+INSTALL = TOPICS.install
 COMMANDS = (TOPICS.set("gate"), TOPICS.explain("gate"), INSTALL)
 FOREIGN = (OTHER.alert("gate"), OTHER.availability, OTHER.set("gate"), OTHER.explain("gate"), f"{OTHER.base}/bundles")
-FOREIGN_INSTALL = f"{OTHER.base}/bundles/install"
+FOREIGN_INSTALL = OTHER.install
 AS_A_ROLE = tuple(Topics("whycam", role).availability for role in ROLES)
 """What would make a device of somebody who is none."""
 OUTSIDE = (
