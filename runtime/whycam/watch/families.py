@@ -12,9 +12,17 @@ from typing import Literal, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from whycam.mqtt.payloads import CameraTelemetry, OutboxTelemetry, ShadowPayload, StateName, TelemetryPayload
+from whycam.mqtt.payloads import (
+    BundlesPayload,
+    CameraTelemetry,
+    OutboxTelemetry,
+    ShadowPayload,
+    StateName,
+    TelemetryPayload,
+)
 from whycam.watch.fleet import Camera, Device, open_by_label
 
+EVENTS = ("installed", "confirmed", "rolled-back", "failed")
 EVICTED = ("heatmap", "alert", "damaged")
 """What a device gives up, as far as we know."""
 SERIES = 100_000
@@ -40,6 +48,8 @@ FAMILIES: Mapping[str, Family] = {
     "whycam_device_online": Family("gauge", "1 while the device is connected to the broker, 0 while it is not."),
     "whycam_device_info": Family("gauge", "1, with the device's version of whycam.", ("version",)),
     "whycam_device_clock_offset_seconds": Family("gauge", "How far the device's clock is ahead of the subscriber's."),
+    "whycam_bundle_info": Family("gauge", "1 for each installed bundle.", ("bundle", "version", "id", "state")),
+    "whycam_bundle_event": Family("gauge", "1 for what happened last to the bundle.", ("bundle", "event")),
     "whycam_uptime_seconds": Family("gauge", "Since the device's service began."),
     "whycam_memory_bytes": Family("gauge", "Resident memory of the device's service."),
     "whycam_temperature_celsius": Family("gauge", "Temperature of a thermal zone of the device.", ("zone",)),
@@ -102,10 +112,20 @@ def _of_device(device: Device) -> Iterator[Sample]:
     telemetry = device.telemetry.get()
     for name, camera in device.cameras.items():
         yield from _of_camera(name, camera)
+    if device.bundles is not None:
+        yield from _bundles(device.bundles)
     if telemetry is not None:
         if device.clock_offset is not None:
             yield "whycam_device_clock_offset_seconds", (), device.clock_offset
         yield from _of_telemetry(telemetry)
+
+
+def _bundles(told: BundlesPayload) -> Iterator[Sample]:
+    for bundle in told.bundles:
+        yield "whycam_bundle_info", (bundle.name, bundle.version, bundle.id, bundle.state), 1
+        last = None if bundle.event is None else bundle.event.event
+        for event in EVENTS:
+            yield "whycam_bundle_event", (bundle.name, event), float(event == last)
 
 
 def _of_telemetry(told: TelemetryPayload) -> Iterator[Sample]:

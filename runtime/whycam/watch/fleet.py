@@ -12,6 +12,7 @@ from typing import Generic, TypeVar, get_args
 
 from whycam.mqtt.payloads import (
     AlertPayload,
+    BundlesPayload,
     DriftPayload,
     Phase,
     ScorePayload,
@@ -19,7 +20,7 @@ from whycam.mqtt.payloads import (
     StatePayload,
     TelemetryPayload,
 )
-from whycam.watch.reading import Event
+from whycam.watch.reading import RETAINED, Event
 from whycam.watch.trim import Trim
 
 DEVICES = 1000
@@ -88,10 +89,12 @@ class Device:
     telemetry: Latest[TelemetryPayload] = field(default_factory=lambda: Latest(300))
     clock_offset: float | None = None
     """Seconds that its clock was ahead of ours when the telemetry came, less its way here; None: it names no time."""
+    bundles: BundlesPayload | None = None
     cameras: dict[str, Camera] = field(default_factory=dict)
 
     def lose_sight(self) -> None:
         """Forget how it was; what was counted stays."""
+        self.bundles = None
         self.telemetry.clear()
         for camera in self.cameras.values():
             camera.lose_sight()
@@ -114,7 +117,7 @@ class Fleet:
 
     def take(self, event: Event) -> None:
         """Take in what `event` says."""
-        if event.kind in ("availability", "state", "drift") and event.payload is None and event.data is None:
+        if event.kind in RETAINED and event.payload is None and event.data is None:
             self._remove(event)
             return
         device = self._device(event.device)
@@ -125,6 +128,8 @@ class Fleet:
         elif isinstance(event.payload, TelemetryPayload):
             device.clock_offset = _ahead(event.payload.time)
             device.telemetry.put(self.trim.telemetry(event.payload))
+        elif isinstance(event.payload, BundlesPayload):
+            device.bundles = self.trim.bundles(event.payload)
         elif event.camera is not None and (camera := self._camera(device, event.camera)) is not None:
             self._of_camera(camera, event)
 
@@ -175,6 +180,8 @@ class Fleet:
     def _remove(self, event: Event) -> None:
         if event.kind == "availability":
             self.devices.pop(event.device, None)
+        elif event.kind == "bundles" and event.device in self.devices:
+            self.devices[event.device].bundles = None
         elif event.device in self.devices and event.camera is not None:
             cameras = self.devices[event.device].cameras
             if event.kind == "state":

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from whycam.mqtt.ear import Received
 from whycam.mqtt.payloads import (
     AlertPayload,
+    BundlesPayload,
     DisagreementPayload,
     DriftPayload,
     Payload,
@@ -23,10 +24,12 @@ from whycam.mqtt.payloads import (
 )
 from whycam.mqtt.topics import NAME
 
-Kind = Literal["availability", "telemetry", "state", "drift", "score", "shadow", "disagreement", "alert", "heatmap"]
+Kind = Literal[
+    "availability", "telemetry", "bundles", "state", "drift", "score", "shadow", "disagreement", "alert", "heatmap"
+]
 LASTING: frozenset[Kind] = frozenset({"alert", "heatmap", "disagreement"})
 """What is sent to who was away, may come twice, and may be saved."""
-_OF_DEVICES: dict[str, Kind] = {"availability": "availability", "telemetry": "telemetry"}
+_OF_DEVICES: dict[str, Kind] = {"availability": "availability", "telemetry": "telemetry", "bundles": "bundles"}
 _OF_CAMERAS: dict[str, Kind] = {
     "state": "state",
     "drift": "drift",
@@ -34,7 +37,8 @@ _OF_CAMERAS: dict[str, Kind] = {
     "shadow": "shadow",
     "alert": "alert",
 }
-_RETAINED = ("availability", "state", "drift")
+RETAINED: frozenset[Kind] = frozenset({"availability", "bundles", "state", "drift"})
+"""What the broker keeps, and an empty message takes back."""
 
 LARGEST_BYTES = 8 * 1024 * 1024
 """A larger payload is none of a device's."""
@@ -44,6 +48,7 @@ JPEG = b"\xff\xd8\xff"
 """What a JPEG begins with."""
 _MODELS: dict[str, type[Payload]] = {
     "telemetry": TelemetryPayload,
+    "bundles": BundlesPayload,
     "state": StatePayload,
     "drift": DriftPayload,
     "score": ScorePayload,
@@ -94,8 +99,7 @@ def filters(root: str, device: str | None) -> list[tuple[str, int]]:
     base = f"{root}/{device or '+'}"
     lasting = [f"{base}/+/alert", f"{base}/+/alert/+/heatmap", f"{base}/+/shadow/disagreement"]
     passing = [
-        f"{base}/availability",
-        f"{base}/telemetry",
+        *(f"{base}/{one}" for one in ("availability", "telemetry", "bundles")),
         *(f"{base}/+/{one}" for one in ("state", "drift", "score", "shadow")),
     ]
     return [(name, 1) for name in lasting] + [(name, 0) for name in passing]
@@ -107,7 +111,7 @@ def read(root: str, message: Received) -> Event:
     if len(message.payload) > LARGEST_BYTES:
         raise Nonsense(f"{len(message.payload)} bytes, more than {LARGEST_BYTES}")
     event = Event(kind, message.topic, device, camera, episode, raw=message.payload)
-    if kind in _RETAINED and not message.payload:
+    if kind in RETAINED and not message.payload:
         return event
     if kind == "availability":
         if message.payload not in (b"online", b"offline"):

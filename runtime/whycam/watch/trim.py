@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sized
 from typing import Any, Protocol, TypeVar
 
 from whycam.mqtt.payloads import (
+    BundlesPayload,
     DriftPayload,
     OutboxTelemetry,
     ScorePayload,
@@ -49,6 +50,19 @@ class Trim:
                 "temperatures_celsius": self._table(payload.temperatures_celsius),
             }
         )
+
+    def bundles(self, payload: BundlesPayload) -> BundlesPayload:
+        """With a bounded number of bundles, and without the texts that no metric has."""
+        named = [one for one in payload.bundles if all(map(_is_name, (one.name, one.version, one.id)))][:LABELS]
+        self.left_out["label"] += len(payload.bundles) - len(named)
+        update: dict[str, Any] = {"cameras": [], "signed_by": None, "previous": None}
+        kept = [
+            one.model_copy(
+                update={**update, "event": one.event and one.event.model_copy(update={"reason": None, "version": ""})}
+            )
+            for one in named
+        ]
+        return payload.model_copy(update={"bundles": kept})
 
     def state(self, payload: StatePayload) -> StatePayload:
         """With a bounded number of thresholds, and without the texts that no metric has."""

@@ -74,6 +74,28 @@ DRIFT: dict[str, Any] = {
     "statistic": 2.02,
     "signs": [],
 }
+BUNDLES: dict[str, Any] = {
+    "schema": "whycam.bundles/1",
+    "device": "gate",
+    "time": TIME,
+    "bundles": [
+        {
+            "name": "incidents",
+            "version": "3",
+            "id": "5a3c20da4ebb2f5c",
+            "state": "current",
+            "cameras": ["door"],
+            "event": {
+                "event": "rolled-back",
+                "time": TIME,
+                "id": "9dccb709d613ffe0",
+                "version": "4",
+                "previous": "5a3c20da4ebb2f5c",
+                "reason": "none was scored",
+            },
+        }
+    ],
+}
 SHADOW: dict[str, Any] = {
     "schema": "whycam.shadow/1",
     "device": "gate",
@@ -109,6 +131,7 @@ def messages() -> list[tuple[str, bytes, bool]]:
     """Of each kind one: topic, payload, whether it is retained."""
     said: list[tuple[str, Any, bool]] = [
         ("whycam/gate/telemetry", TELEMETRY, False),
+        ("whycam/gate/bundles", BUNDLES, True),
         ("whycam/gate/door/state", STATE, True),
         ("whycam/gate/door/drift", DRIFT, True),
         ("whycam/gate/door/score", SCORE, False),

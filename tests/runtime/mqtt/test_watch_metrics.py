@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.runtime.mqtt.broker import Broker, free_port
 from tests.runtime.mqtt.collector import Collector, until
 from tests.runtime.mqtt.scraping import (
+    BUNDLES,
     DRIFT,
     MISSING,
     PROMTOOL,
@@ -32,8 +34,8 @@ from tests.runtime.mqtt.scraping import (
 )
 from tests.runtime.mqtt.watching import ALERT, HOSTILE, alert
 from whycam.errors import InputError
-from whycam.mqtt.payloads import timestamp
-from whycam.watch.families import FAMILIES, families
+from whycam.mqtt.payloads import BundleEvent, timestamp
+from whycam.watch.families import EVENTS, FAMILIES, families
 from whycam.watch.fleet import CAMERAS_PER_DEVICE, Latest
 from whycam.watch.metrics import MetricsView, address
 from whycam.watch.trim import LABELS
@@ -78,6 +80,9 @@ def test_each_message_becomes_metrics(all_told: Told) -> None:
     expected = {
         'whycam_device_online{device="gate"}': 1,
         'whycam_device_info{device="gate",version="0.1.0"}': 1,
+        'whycam_bundle_info{bundle="incidents",device="gate",id="5a3c20da4ebb2f5c",state="current",version="3"}': 1,
+        'whycam_bundle_event{bundle="incidents",device="gate",event="rolled-back"}': 1,
+        'whycam_bundle_event{bundle="incidents",device="gate",event="confirmed"}': 0,
         'whycam_uptime_seconds{device="gate"}': 60,
         'whycam_memory_bytes{device="gate"}': 734003200,
         'whycam_temperature_celsius{device="gate",zone="cpu-thermal"}': 51.5,
@@ -177,7 +182,7 @@ def test_nothing_is_told_of_a_camera_or_device_that_was_removed(all_told: Told) 
 
 
 def test_what_is_retained_and_taken_back_twice_is_no_trouble(told: Told) -> None:
-    told.say(("whycam/gate/availability", b""), ("whycam/gate/door/state", b""), ("whycam/gate/door/drift", b""))
+    told.say(*((f"whycam/gate/{one}", b"") for one in ("availability", "bundles", "door/state", "door/drift")))
     assert told.samples()["whycam_watch_devices"] == 0
 
 
@@ -355,6 +360,21 @@ def test_a_port_that_is_taken_is_one_line(broker: Broker, tmp_path: Path) -> Non
     assert second.returncode == 2
     assert f"127.0.0.1:{port} cannot be listened on" in second.stderr
     assert len(second.stderr.splitlines()) == 1
+
+
+def test_bundles_are_bounded_and_may_be_taken_back(told: Told) -> None:
+    (one,) = BUNDLES["bundles"]
+    many = [{**one, "name": f"bundle {number}"} for number in range(500)]
+    told.say(("whycam/gate/bundles", {**BUNDLES, "bundles": [{**one, "version": "\ud800"}, *many]}))
+    found = told.samples()
+    assert len([name for name in found if name.startswith("whycam_bundle_info")]) == LABELS
+    assert found['whycam_watch_left_out_total{of="label"}'] == 501 - LABELS
+    told.say(("whycam/gate/bundles", b""))
+    assert not [name for name in told.samples() if name.startswith("whycam_bundle")]
+
+
+def test_the_events_of_bundles_are_those_of_the_message() -> None:
+    assert get_args(BundleEvent.model_fields["event"].annotation) == EVENTS
 
 
 def test_a_candidate_that_cannot_judge_is_told(told: Told) -> None:

@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 
 from tests.chaos.processes import tied
+from tests.runtime.deployment.versions import make, put
 from tests.runtime.mqtt.broker import PASSWORDS, free_port, missing
 from tests.runtime.mqtt.collector import until
 from tests.runtime.mqtt.deployed import DEPLOY, DeployedBroker
 from tests.runtime.mqtt.scraping import MISSING, PROMETHEUS
 from tests.runtime.service.running import DEVICE, Running
+from whycam.deployment.store import BundleStore
 
 WHY_NOT = missing(passwords=True, tls=True) or MISSING or ("" if os.geteuid() == 0 else "prepare.sh needs root")
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
@@ -80,7 +82,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (directory / "device" / "password").chmod(0o600)
         login = {"username": DEVICE, "password_file": str(directory / "device" / "password")}
         tls = {"tls": True, "ca_file": str(broker.ca_file), "host": "localhost", "port": broker.port}
-        service.configure(({"shadow": {"bundle": str(service.bundle)}},), broker={**login, **tls})
+        store = BundleStore(service.state / "bundles")
+        put(store, make(directory / "device" / "1"))
+        camera = {"bundle": str(store.slot("colours").link), "shadow": {"bundle": str(service.bundle)}}
+        service.configure((camera,), broker={**login, **tls})
         service.service.start()
         watcher = stack.enter_context(process(directory / "watch", watch_command(secrets, broker.port)))
         port = until(lambda: re.search(r"metrics at http://127\.0\.0\.1:(\d+)", watcher.read_text()), "the port")[1]
@@ -162,6 +167,7 @@ def test_prometheus_learns_what_the_service_says(site: Site) -> None:
     alerts = f'increase(whycam_alerts_total{{device="{DEVICE}", phase="raised", label="fight"}}[1m]) > 0'
     until(lambda: site.result(alerts), "an alert")
     assert site.result(f'whycam_camera_state{{device="{DEVICE}", camera="gate", state="running"}} == 1')
+    assert site.result(f'whycam_bundle_info{{device="{DEVICE}", bundle="colours", version="1"}}')
     assert site.result("whycam_watch_left_out_total > 0") == []
     assert site.result("whycam_watch_ignored_total > 0") == []
     assert abs(float(site.result("whycam_device_clock_offset_seconds")[0]["value"][1])) < 5
