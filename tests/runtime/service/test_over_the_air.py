@@ -173,11 +173,13 @@ def test_nothing_stays_of_an_installation_in_which_the_service_was_killed(tmp_pa
             before = fleet.send(url=f"{web.url}/fleet/good", sha256=digest(fleet.good))
             fleet.answer(before, state="accepted")
             until(lambda: installers(archive), "the installer")
+            killed = len(running.subscriber.arrivals)
             running.service.kill()
 
             until(lambda: not installers(archive), "the installer's end")
             assert not (running.state / "bundles" / "colours" / "current").exists()
-            assert running.service.wait_ready(60)
+            # Said after the subscriptions: what is sent from now on is heard.
+            assert running.subscriber.wait_for(lambda one: one.payload == b"online", 60, killed)
             assert not archive.parent.exists()
             again = fleet.send(url=f"{web.url}/fleet/good", sha256=digest(fleet.good))
             assert fleet.answer(again, state="installed")["version"] == "2"
