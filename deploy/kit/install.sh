@@ -156,11 +156,12 @@ start_or_go_back() {
   esac
   ! runs_from "$name" || return 0
   say "restarting the service"
-  systemctl restart whycam && return
+  # What systemctl says of a failure is said below, in one line.
+  systemctl restart whycam 2>/dev/null && return
   before=$(release_before "$name")
   [ -n "$before" ] || fail "the service does not come up: journalctl -u whycam"
   switch_to "$before"
-  systemctl restart whycam || fail "neither $name nor $before comes up, and $before is in place: journalctl -u whycam"
+  systemctl restart whycam 2>/dev/null || fail "neither $name nor $before comes up, and $before is in place: journalctl -u whycam"
   fail "the service did not come up with $name, and $before is in place again: journalctl -u whycam"
 }
 

@@ -42,6 +42,7 @@ def refused(what):
         what()
     except OSError:
         return True
+    return False
 print(
     refused(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)),
     refused(lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))),
