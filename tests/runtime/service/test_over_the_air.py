@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.deployment.versions import make, make_key, packed, sign
+from tests.runtime.deployment.versions import make, make_key, packed, put, sign
 from tests.runtime.deployment.web import Web
 from tests.runtime.mqtt.collector import until
 from tests.runtime.service.running import DEVICE, Running
 from whycam.config.file import load_config
+from whycam.deployment.store import BundleStore
 from whycam.errors import InputError
 from whycam.mqtt.payloads import ErrorPayload, InstallCommand, InstallResult
 from whycam.mqtt.requests import RefusedError
@@ -44,8 +45,14 @@ class Fleet:
         }
         (folder / "inbox").mkdir()
         self.inbox = folder / "inbox"
-        self.running = Running(folder, tables={"bundles": bundles, "evidence": {"min_free_bytes": 0}})
+        current = folder / "state" / "bundles" / "colours" / "current"
+        self.running = Running(
+            folder,
+            cameras=({"bundle": str(current)},),
+            tables={"bundles": bundles, "evidence": {"min_free_bytes": 0}},
+        )
         sign(self.running.bundle, key)
+        put(BundleStore(folder / "state" / "bundles"), self.running.bundle)
         good, unsigned = make(folder / "good.whycam", "2"), make(folder / "unsigned.whycam", "3")
         sign(good, key)
         self.good, self.unsigned = packed(good).read_bytes(), packed(unsigned).read_bytes()
@@ -81,9 +88,8 @@ def test_a_bundle_is_fetched_and_installed_while_the_cameras_go_on(fleet: Fleet)
     assert (accepted["schema"], accepted["request_id"]) == ("whycam.install.result/1", "a")
     installed = fleet.answer(before, state="installed")
     assert (installed["name"], installed["version"], installed["changed"]) == ("colours", "2", True)
-    state = fleet.running.state
-    assert json.loads((state / "bundles" / "colours" / "current" / "manifest.json").read_text())["version"] == "2"
-    assert not (state / "incoming").exists()
+    assert not (fleet.running.state / "incoming").exists()
+    fleet.running.told("gate/state", before, 60, version="2", state="running")
     kinds = [one.kind for one in fleet.running.subscriber.since(before)]
     first, last = (kinds.index("response"), len(kinds) - 1 - kinds[::-1].index("response"))
     assert "score" in kinds[first:last]
@@ -177,7 +183,8 @@ def test_nothing_stays_of_an_installation_in_which_the_service_was_killed(tmp_pa
             running.service.kill()
 
             until(lambda: not installers(archive), "the installer's end")
-            assert not (running.state / "bundles" / "colours" / "current").exists()
+            current = running.state / "bundles" / "colours" / "current" / "manifest.json"
+            assert json.loads(current.read_text())["version"] == "1"
             # Said after the subscriptions: what is sent from now on is heard.
             assert running.subscriber.wait_for(lambda one: one.payload == b"online", 60, killed)
             assert not archive.parent.exists()
