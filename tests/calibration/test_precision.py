@@ -16,7 +16,8 @@ import pytest
 
 from tests.calibration import conv_bundle
 from tests.runtime.tiny_bundle import T
-from whycam.bundle import Bundle, Manifest
+from whycam.bundle import Bundle, Manifest, revise
+from whycam.deployment.self_test import self_test
 from whycam.detect import Model, load
 from whycam.detect.sessions import feature_file
 from whycam.errors import BundleError, InputError
@@ -102,6 +103,19 @@ def test_golden_values_are_what_the_precision_gives_for_the_golden_frames(calibr
     assert stored["heatmaps"] == pytest.approx(model.explain(window, "grad-cam", label).heatmaps)
     assert str(stored["label"]) == label
     assert stored["heatmaps"].shape == (T, 4, 4)
+
+
+@pytest.mark.parametrize("form", ["int8", "int8-cpu"])
+def test_what_was_calibrated_passes_the_devices_self_test(form: str, calibrate: Calibrate, conv: Path) -> None:
+    calibrate("int8", cpu=form == "int8-cpu")
+    bundle = revise(Bundle.open(conv), {}, temperature=1.7)
+
+    made = self_test(bundle, "int8", ["cpu"])
+
+    assert made.precision == form
+    assert made.passed, made.problems
+    assert [each.what for each in made.comparisons] == ["scores, head", "scores, step", "heat maps, correlation"]
+    assert {each.against for each in made.comparisons} == {f"golden.{form}.npz"}
 
 
 def without_cpu_form(bundle: Path) -> Manifest:

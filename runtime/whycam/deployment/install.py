@@ -64,7 +64,7 @@ class Source:
         self.path = path
         self._file: BinaryIO | None = None
         self.head: Head
-        if path.is_dir():
+        if _is_directory(path):
             self.head = read_directory(path)
             check_sizes(self.head.manifest, path)
             return
@@ -93,6 +93,14 @@ class Source:
             shutil.rmtree(into, ignore_errors=True)
             raise DamagedBundleError(f"{self.path}: was changed meanwhile; run this again")
         return bundle
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # Opening it tells why.
+        return False
 
 
 def settings_of(cameras: Collection[Camera], slot: Slot) -> tuple[Setting, ...]:

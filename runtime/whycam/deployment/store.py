@@ -355,10 +355,13 @@ class BundleStore:
         return Slot(self.root / name)
 
     def names(self) -> list[str]:
-        """The bundles of which a version is there, sorted."""
-        if not self.root.is_dir():
+        """The bundles of which a version is there, sorted; raises InputError where the store cannot be read."""
+        try:
+            found = [path for path in self.root.iterdir() if NAME.fullmatch(path.name) and (path / VERSIONS).is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        found = [path for path in self.root.iterdir() if NAME.fullmatch(path.name) and (path / VERSIONS).is_dir()]
+        except OSError as error:
+            raise InputError(f"{self.root}: cannot be read ({error.strerror}); look as root") from error
         return sorted(path.name for path in found)
 
     def look(self) -> list[Installed]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from whycam.config.models import Camera as CameraConfig
 from whycam.deployment.store import BundleStore, Installed
+from whycam.errors import InputError
 from whycam.mqtt.payloads import BundleEvent, BundlesPayload, InstalledBundle, timestamp
 from whycam.service.compose import Composer
 
@@ -23,7 +24,7 @@ class InstalledBundles:
         """Look again; whether anything is other than it was."""
         try:
             found = self._store.look()
-        except OSError:
+        except (OSError, InputError):
             # A disk that is away for a moment is told of elsewhere.
             return False
         changed = list(found) != list(self.found)

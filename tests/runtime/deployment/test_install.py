@@ -21,7 +21,7 @@ from whycam.bundle import Bundle
 from whycam.deployment.install import Source, install
 from whycam.deployment.owner import act_as_owner
 from whycam.deployment.store import BundleStore
-from whycam.errors import InputError
+from whycam.errors import BundleError, InputError
 
 Whycam = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -264,6 +264,25 @@ def test_root_acts_as_the_owner_of_the_store(tmp_path: Path) -> None:
         assert os.waitpid(child, 0)[1] == 0
         assert {path.lstat().st_uid for path in [state, *state.rglob("*")]} == {NOBODY}
         assert act_as_owner(tmp_path) is None, "its owner is root"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_who_may_not_read_the_store_is_told_so(tmp_path: Path, store: BundleStore) -> None:
+    put(store, make(tmp_path / "colours.whycam"))
+    store.root.chmod(0o700)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            with pytest.raises(InputError, match=r"cannot be read .* look as root"):
+                store.look()
+            with pytest.raises(BundleError, match="cannot be read"):
+                Source(store.slot("colours").link)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_what_is_listed(tmp_path: Path, whycam: Whycam, store: BundleStore) -> None:
