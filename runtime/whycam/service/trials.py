@@ -103,7 +103,8 @@ class Trials:
             if trial.slot.current != trial.id:
                 del self._trials[folder]
                 continue
-            own = [lane for lane in lanes if trial.slot.is_named_by(lane.config.bundle)]
+            path = resolved(trial.slot.path_of(trial.id))
+            own = [lane for lane in lanes if lane.model.bundle.path == path]
             reason = self._fault(trial, own)
             if stuck_seconds is not None:
                 reason = f"a frame was being scored for {stuck_seconds:.0f} s"

@@ -57,7 +57,7 @@ class Versions:
         A lane whose new version does not load goes on with the one that it has; where that was on trial, it is taken
         back.
         """
-        self._trials.begin(lane.config for lane in self._fleet.lanes.values() if lane.outdated)
+        self._trials.begin(cameras)
         loaded: dict[str, Model] = {}
         for name, lane in self._fleet.lanes.items():
             path = resolved(lane.config.bundle)
@@ -88,7 +88,7 @@ class Versions:
         if stuck >= STUCK_SECONDS and self._scoring.hangs(_HANGING_SECONDS):
             self.hung = self._trials.judge(tuple(self._fleet.lanes.values()), stuck_seconds=stuck)
             return False
-        changed = self._try_again()
+        changed = self._try_again(cameras)
         changed |= self.follow(cameras)
         taken_back = self._take_back_broken() or self._trials.judge(tuple(self._fleet.lanes.values()))
         if taken_back:
@@ -100,12 +100,11 @@ class Versions:
             changed |= bool(self._fleet.broken) and self._fleet.retry_broken()
         return changed
 
-    def _try_again(self) -> bool:
+    def _try_again(self, cameras: Sequence[CameraConfig]) -> bool:
         """Set up cameras that were left out and have another version by now, or the same again; whether one is."""
-        broken = {name: camera for name, (camera, _, _) in self._fleet.broken.items()}
         barred = set(self._trials.barred)
-        self._trials.begin(broken.values())
-        paths = {name: resolved(camera.bundle) for name, camera in broken.items()}
+        self._trials.begin(cameras)
+        paths = {name: resolved(camera.bundle) for name, (camera, _, _) in self._fleet.broken.items()}
         moved = any(self._broken_at.get(name, path) != path for name, path in paths.items())
         self._broken_at = paths
         return (moved or bool(barred - set(self._trials.barred))) and self._fleet.retry_broken()
