@@ -8,6 +8,9 @@ from pathlib import Path
 
 from whycam.errors import InputError
 
+_CACHE = Path("/var/cache/whycam")
+"""The unit's CacheDirectory."""
+
 
 def act_as_owner(folder: Path) -> str | None:
     """Become, for good, the user whom `folder` belongs to, or the nearest folder above it that is there.
@@ -39,7 +42,9 @@ def act_as_owner(folder: Path) -> str | None:
     except OSError as error:
         raise InputError(f"{folder}: belongs to {name}, whom root cannot act as ({error.strerror})") from error
     os.umask(0o022)
-    # Caches, TensorRT's engines above all, are to lie where the service finds them.
     os.environ.update(HOME=home, USER=name, LOGNAME=name)
     os.environ.pop("XDG_CACHE_HOME", None)
+    # TensorRT's engines, which take minutes to build, are to lie where the service looks for them.
+    if _CACHE.is_dir():
+        os.environ.setdefault("WHYCAM_ENGINES", str(_CACHE / "engines"))
     return name
