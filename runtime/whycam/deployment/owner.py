@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 
 from whycam.errors import InputError
@@ -15,16 +16,14 @@ _CACHE = Path("/var/cache/whycam")
 def act_as_owner(folder: Path) -> str | None:
     """Become, for good, the user whom `folder` belongs to, or the nearest folder above it that is there.
 
-    The name of that user; None where nothing has changed: where this is not root, or the folder is root's. Raises
-    InputError where that cannot be.
+    Whoever may put another thing in its place counts as its owner: a link of the service's user that leads to what is
+    root's must not have root work there. The name of that user; None where nothing has changed: where this is not root,
+    or the folder is root's, on the whole way. Raises InputError where that cannot be.
     """
     if os.geteuid() != 0:
         return None
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    found = folder.stat()
-    if found.st_uid == 0:
+    found = _not_roots(folder.absolute())
+    if found is None:
         return None
     try:
         user = pwd.getpwuid(found.st_uid)
@@ -48,3 +47,14 @@ def act_as_owner(folder: Path) -> str | None:
     if _CACHE.is_dir():
         os.environ.setdefault("WHYCAM_ENGINES", str(_CACHE / "engines"))
     return name
+
+
+def _not_roots(folder: Path) -> os.stat_result | None:
+    """Of the nearest on the way to `folder` that is not root's; of the way that is named, then of where links lead."""
+    for way in (folder, Path(os.path.realpath(folder))):
+        for path in (way, *way.parents):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = path.lstat()
+                if found.st_uid != 0:
+                    return found
+    return None

@@ -285,6 +285,33 @@ def test_who_may_not_read_the_store_is_told_so(tmp_path: Path, store: BundleStor
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("placed", ["link", "folder"])
+def test_root_works_nowhere_as_root_that_another_user_has_led_it_to(placed: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        roots, state = Path(folder, "roots"), Path(folder, "state")
+        roots.mkdir()
+        state.mkdir()
+        store = state / "bundles"
+        if placed == "link":
+            store.symlink_to(roots)
+            os.chown(store, NOBODY, NOBODY, follow_symlinks=False)
+        else:
+            # Root's own, but in a folder whose owner may put a link in its place at any moment.
+            store.mkdir()
+            os.chown(state, NOBODY, NOBODY)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                act_as_owner(store)
+                status = 0 if os.getresuid() == (NOBODY,) * 3 else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+
+
 def test_what_is_listed(tmp_path: Path, whycam: Whycam, store: BundleStore) -> None:
     assert "No bundle is installed" in whycam("bundle", "list", "--store", store.root).stdout
     bundles = [make(tmp_path / str(number), f"2026.{number}") for number in range(3)]
