@@ -86,7 +86,7 @@ def list_bundles(config: ConfigOption = None, store: StoreOption = None, as_json
     """List what is installed: versions, which is current or on trial, who signed them, what happened last."""
     from rich.console import Console
 
-    found = _store(device_config(config), store, write=False).look()
+    found = _look(_store(device_config(config), store, write=False))
     if as_json:
         print(json.dumps([_as_dict(one) for one in found], indent=2))
     elif not found:
@@ -166,8 +166,16 @@ def _configured(device: Config | None) -> Path:
     return device.bundle_directory
 
 
+def _look(store: BundleStore) -> list[Installed]:
+    try:
+        return store.look()
+    except OSError as error:
+        where = error.filename or store.root
+        raise InputError(f"{where}: cannot be read ({error.strerror}); ask as root, or as the service's user") from None
+
+
 def _only(store: BundleStore, name: str | None) -> str:
-    there = [one.name for one in store.look()]
+    there = [one.name for one in _look(store)]
     if name is None and len(there) == 1:
         return there[0]
     if name is None or name not in there:

@@ -106,14 +106,11 @@ class Slot:
 
     @property
     def current(self) -> str | None:
-        """The id of the version that the link points to; None where there is no link, or it points to nothing."""
+        """The id of the version that the link points to; None where it points to none, or the disk is away for now."""
         try:
-            target = self.link.readlink()
+            return self._current()
         except OSError:
             return None
-        id = target.name
-        known = target == Path(VERSIONS, id) and _ID.fullmatch(id) is not None
-        return id if known and (self.path_of(id) / MANIFEST).is_file() else None
 
     def look(self) -> Installed:
         """What is there now; nothing is changed."""
@@ -275,9 +272,9 @@ class Slot:
         if stored is None and (self.folder / RECORD).exists():
             log.error("%s: cannot be read, what it said is lost", self.folder / RECORD)
         back = record.going_back
-        if back is not None and self.current != back.to_id and (self.path_of(back.to_id) / MANIFEST).is_file():
+        if back is not None and self._current() != back.to_id and (self.path_of(back.to_id) / MANIFEST).is_file():
             self._switch(back.to_id)
-        current = self.current
+        current = self._current()
         true = settled(record, current)
         if true != (stored or Record()):
             self._write(true)
@@ -307,6 +304,15 @@ class Slot:
         draft.symlink_to(Path(VERSIONS, id))
         draft.replace(self.link)
         sync_directory(self.folder)
+
+    def _current(self) -> str | None:
+        """As `current`; raises OSError where the disk does not tell: what nobody points to is removed."""
+        if not self.link.is_symlink():
+            return None
+        target = self.link.readlink()
+        id = target.name
+        known = target == Path(VERSIONS, id) and _ID.fullmatch(id) is not None
+        return id if known and (self.path_of(id) / MANIFEST).is_file() else None
 
     def _read(self) -> Record:
         stored = self._stored()
@@ -399,11 +405,11 @@ def _is_whole(version: Path) -> bool:
 
 
 def slot_of(bundle: Path) -> Slot | None:
-    """The slot whose `current` link a camera names as its bundle; None where it names another kind of path."""
-    if bundle.name != CURRENT or not bundle.is_symlink():
-        return None
-    slot = Slot(bundle.parent)
-    return slot if slot.current is not None and NAME.fullmatch(slot.name) else None
+    """The slot whose `current` link a camera names as its bundle; None where the path is another, or leads nowhere."""
+    # Not by the way that the path takes: two cameras may name one slot in two ways.
+    slot = Slot(resolved(bundle.parent))
+    named = bundle.name == CURRENT and NAME.fullmatch(slot.name) is not None
+    return slot if named and slot.current is not None else None
 
 
 def resolved(path: Path) -> Path:

@@ -11,11 +11,13 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from whycam.config.models import Camera as CameraConfig
 from whycam.deployment.store import Slot, resolved, slot_of
 from whycam.errors import InputError
 from whycam.service.lane import Lane
+from whycam.service.states import State
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ _SETTLE_SECONDS = 10.0
 """Other cameras of the bundle, which connect later, are waited for at most so long."""
 _FAILING_SECONDS = 10.0
 """Frames that fail, and none that does not: so long, and no longer, trouble may be another's."""
+_COMES = (State.COLD, State.RUNNING)
+"""The states in which a camera gives frames that can be scored."""
 
 
 @dataclass
@@ -35,8 +39,8 @@ class _Trial:
 
     slot: Slot
     id: str
-    delivering: dict[str, float] = field(default_factory=dict)
-    """By camera: when its first frame came, monotonic seconds."""
+    delivering: WeakKeyDictionary[Lane, float] = field(default_factory=WeakKeyDictionary)
+    """Since when its frames come, monotonic seconds."""
     unwritable: bool = False
     """That the disk does not take its end was told."""
 
@@ -63,7 +67,11 @@ class Trials:
         One that has taken down the service too often is taken back instead, or barred where none is before it.
         """
         for slot in _slots(cameras):
-            found = slot.look()
+            try:
+                found = slot.look()
+            except OSError:
+                # Its disk is away; who cannot load the bundle says so.
+                continue
             trial = found.trial
             if trial is None or found.current is None:
                 self._trials.pop(slot.folder, None)
@@ -72,8 +80,9 @@ class Trials:
             if trial.failed is not None:
                 self.barred[path] = f"bundle '{slot.name}': {trial.failed}; install it again, or another version"
                 continue
-            self.barred.pop(path, None)
             known = self._trials.get(slot.folder)
+            if trial.starts < DEATHS:
+                self.barred.pop(path, None)
             if known is not None and known.id == trial.id:
                 continue
             self._trials[slot.folder] = _Trial(slot, trial.id)
@@ -100,8 +109,11 @@ class Trials:
         """
         changed = False
         for folder, trial in tuple(self._trials.items()):
-            if trial.slot.current != trial.id:
-                del self._trials[folder]
+            current = trial.slot.current
+            if current != trial.id:
+                # Where there is none, its disk is away for now.
+                if current is not None:
+                    del self._trials[folder]
                 continue
             path = resolved(trial.slot.path_of(trial.id))
             own = [lane for lane in lanes if lane.model.bundle.path == path]
@@ -125,10 +137,15 @@ class Trials:
         for lane in lanes:
             if not lane.camera.counters.captured:
                 continue
-            since = now - trial.delivering.setdefault(lane.name, now)
+            if lane.camera.state.state not in _COMES and lane.scored < ENOUGH and not lane.failures:
+                # Away again before it could be judged by them.
+                trial.delivering.pop(lane, None)
+                continue
+            since = now - trial.delivering.setdefault(lane, now)
             failing = lane.failures > 0 and lane.scored == 0 and since > _FAILING_SECONDS
             if failing or (since > self._grace and lane.scored < ENOUGH):
-                what = f"{lane.failures} frames could not be scored" if lane.failures else "none was scored"
+                few = f"only {lane.scored} were scored" if lane.scored else "none was scored"
+                what = f"{lane.failures} frames could not be scored" if lane.failures else few
                 return f"camera '{lane.name}' gave frames for {since:.0f} s, and {what}"
             if since > self._grace and lane.failures and not lane.scored_warm:
                 return f"camera '{lane.name}': frames fail as soon as a window is full"
@@ -136,10 +153,10 @@ class Trials:
 
     def _holds(self, trial: _Trial, lanes: Collection[Lane]) -> bool:
         """Whether all cameras that deliver frames have had some scored, with a full window where there can be one."""
-        delivering = [lane for lane in lanes if lane.name in trial.delivering]
+        delivering = [lane for lane in lanes if lane in trial.delivering]
         if not delivering:
             return False
-        waited = time.monotonic() - min(trial.delivering[lane.name] for lane in delivering)
+        waited = time.monotonic() - min(trial.delivering[lane] for lane in delivering)
         if len(delivering) < len(lanes) and waited < min(_SETTLE_SECONDS, self._grace):
             return False
         # A camera with gaps may never fill a window; then scores while it is cold must do, at the end of the grace.

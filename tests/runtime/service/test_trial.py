@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import time
 import urllib.request
@@ -18,9 +20,11 @@ from tests.runtime import tiny_bundle
 from tests.runtime.deployment.versions import id_at, make, make_key, put, sign, states
 from tests.runtime.mqtt.broker import missing
 from tests.runtime.service.faults import CRASH, HANG, site
-from tests.runtime.service.running import Running
+from tests.runtime.service.running import Running, write_video
+from whycam.config.models import Camera
 from whycam.deployment.store import BundleStore
 from whycam.mqtt.payloads import BundlesPayload
+from whycam.service.trials import DEATHS, Trials
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -246,3 +250,66 @@ def test_only_what_a_trusted_key_has_signed_is_run(tmp_path: Path) -> None:
         running.configure(cameras, bundles={"allow_unsigned": True})
         running.service.kill()
         running.told("yard/state", state="running")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+def test_a_store_that_is_away_for_a_while_takes_neither_the_service_nor_the_trial_along(tmp_path: Path) -> None:
+    deployed = Deployed(tmp_path)
+    deployed.running._environment = {}
+    # Root without its right to read all that there is.
+    rights = "-dac_override,-dac_read_search"
+    deployed.running._behind = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+    with deployed.running as running:
+        running.told("gate/state", state="running")
+        deployed.store.root.chmod(0)
+        try:
+            start = len(running.subscriber.arrivals)
+            time.sleep(3)
+            running.alert("raised", start)
+        finally:
+            deployed.store.root.chmod(0o755)
+        new = put(deployed.store, deployed.make(), confirm=False)
+        deployed.told("confirmed", version="2", id=new)
+        assert not running.service.deaths
+
+
+def test_a_camera_that_goes_away_after_its_first_frames_is_not_held_against_a_version(deployed: Deployed) -> None:
+    video = write_video(deployed.folder / "short.mp4", [("quiet", 2)])
+    deployed.running._cameras = [{"bundle": str(deployed.slot.link), "source": str(video), "repeat": False}]
+    new = put(deployed.store, deployed.make(), confirm=False)
+    with deployed.running as running:
+        running.told("gate/state", state="failed")
+        time.sleep(6)
+        assert "whycam_bundle_rollbacks_total 0.0" in metrics(running)
+        assert (deployed.slot.current, starts(deployed)) == (new, 1)
+
+
+def test_a_deadly_version_stays_barred_while_the_disk_does_not_take_its_end(tmp_path: Path) -> None:
+    store = BundleStore(tmp_path / "store")
+    slot = store.slot("colours")
+    put(store, make(tmp_path / "1", "1"))
+    new = put(store, make(tmp_path / "2", "2"), confirm=False)
+    with slot.changing():
+        slot.count_start(DEATHS)
+    camera = Camera(name="gate", source="video.mp4", bundle=slot.link)
+    (store.root / ".lock").unlink()
+    (store.root / ".lock").mkdir()
+    trials = Trials(4)
+    for _ in range(3):
+        trials.begin([camera])
+        assert "ended 2 times" in trials.barred[slot.path_of(new)]
+        assert not trials.refused({"gate": (camera, trials.barred[slot.path_of(new)])})
+    (store.root / ".lock").rmdir()
+    assert trials.refused({"gate": (camera, trials.barred[slot.path_of(new)])})
+    assert states(store)[new] == "rolled-back"
+
+
+def test_two_ways_to_one_slot_are_one_trial(tmp_path: Path) -> None:
+    store = BundleStore(tmp_path / "store")
+    put(store, make(tmp_path / "1", "1"), confirm=False)
+    (tmp_path / "way").symlink_to(store.root)
+    bundles = [store.slot("colours").link, tmp_path / "way" / "colours" / "current"]
+    Trials(4).begin([Camera(name=f"c{n}", source="video.mp4", bundle=bundle) for n, bundle in enumerate(bundles)])
+    trial = store.slot("colours").look().trial
+    assert trial is not None
+    assert trial.starts == 1
