@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -91,7 +92,7 @@ class _Redirections(urllib.request.HTTPRedirectHandler):
 
 
 @contextmanager
-def _opened(origins: Origins, url: str | None, file: str | None) -> Iterator[BinaryIO | http.client.HTTPResponse]:
+def _opened(origins: Origins, url: str | None, file: str | None) -> Iterator[BufferedReader | http.client.HTTPResponse]:
     if url is None:
         with origins.open_file(file or "") as source:
             yield source
@@ -115,10 +116,11 @@ def _opened(origins: Origins, url: str | None, file: str | None) -> Iterator[Bin
         yield response
 
 
-def _chunks(source: BinaryIO | http.client.HTTPResponse, what: str) -> Iterator[bytes]:
+def _chunks(source: BufferedReader | http.client.HTTPResponse, what: str) -> Iterator[bytes]:
     while True:
         with _told(what):
-            chunk = source.read(_CHUNK)
+            # What has come, not all of it: who sends byte by byte must not keep us from looking at the time.
+            chunk = source.read1(_CHUNK)
         if not chunk:
             return
         yield chunk

@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from whycam.errors import InputError
@@ -63,22 +63,23 @@ class Origins:
         if not any(one.holds(place) for one in self._places):
             raise InputError(f"url: bundles may not come from {place.scheme}://{place.host}{place.path} here")
 
-    def open_file(self, path: str) -> BinaryIO:
+    def open_file(self, path: str) -> BufferedReader:
         """The file at `path`, open; raises InputError where it is none, or lies elsewhere, links followed."""
         if not path.startswith("/") or "\0" in path:
             raise InputError("file: must be an absolute path")
+        # Before it is opened, which alone does something to a device; nor is it the sender's to find out what else lies
+        # here.
+        if not self._holds(Path(os.path.realpath(path))):
+            raise _elsewhere(path)
         try:
             # Not to wait for the other end of a pipe.
             file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except OSError as error:
-            # Not why: what else lies on this device is not the sender's to find out.
-            if not any(_within(Path(os.path.realpath(path)), folder) for folder in self._folders):
-                raise _elsewhere(path) from None
             raise InputError(f"file: {path} cannot be read ({error.strerror})") from None
         try:
             # Of what was opened: what the path leads to may be another by now.
             real = Path(f"/proc/self/fd/{file.fileno()}").readlink()
-            if not any(_within(real, folder) for folder in self._folders):
+            if not self._holds(real):
                 raise _elsewhere(path)
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputError(f"file: {path} is no plain file")
@@ -87,13 +88,12 @@ class Origins:
             raise
         return file
 
+    def _holds(self, real: Path) -> bool:
+        return any(Path(os.path.realpath(folder)) in real.parents for folder in self._folders)
+
 
 def _elsewhere(path: str) -> InputError:
     return InputError(f"file: bundles may not come from {path} here")
-
-
-def _within(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(folder)) in path.parents
 
 
 def _place(url: str) -> _Place:
@@ -112,6 +112,7 @@ def _place(url: str) -> _Place:
     for step in parts.path.split("/"):
         plain = unquote(step)
         # Escaped twice, it would mean another path to who unescapes twice.
-        if plain in (".", "..") or {"/", "\\", "%"} & set(plain) or not plain.isprintable():
+        # Some take what follows a semicolon for parameters, and ..; for two dots.
+        if plain.partition(";")[0] in (".", "..") or {"/", "\\", "%"} & set(plain) or not plain.isprintable():
             raise ValueError("has a path with '.', '..', or an escaped slash or percent sign")
     return _Place(parts.scheme, parts.hostname, port, parts.path or "/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -132,6 +133,33 @@ def test_a_server_that_falls_silent_is_given_up(
     monkeypatch.setattr(fetch_module, "_WAIT_SECONDS", 0.3)
     with pytest.raises(InputError, match="nothing came"):
         fetch(origins, tmp_path / "it", SHA256, url=f"{web.url}/fleet/bundle")
+
+
+@pytest.mark.parametrize("why", ["too late", "stopping"])
+def test_a_server_that_sends_byte_by_byte_is_given_up(
+    why: str, web: Web, origins: Origins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dripping(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(1 << 20))
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(100):
+                handler.wfile.write(b"x")
+                time.sleep(0.1)
+
+    web.pages["/fleet/bundle"] = dripping
+    monkeypatch.setattr(fetch_module, "FETCH_SECONDS", 1 if why == "too late" else 3600)
+    began = time.monotonic()
+    with pytest.raises(InputError, match="did not come within" if why == "too late" else "the service is stopping"):
+        fetch(
+            origins,
+            tmp_path / "it",
+            SHA256,
+            url=f"{web.url}/fleet/bundle",
+            stopped=lambda: why == "stopping" and time.monotonic() - began > 1,
+        )
+    assert time.monotonic() - began < 5
 
 
 def test_the_disk_keeps_room_for_alerts(web: Web, origins: Origins, tmp_path: Path) -> None:
