@@ -124,6 +124,15 @@ class Service:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 os.kill(os.getpid(), signal.SIGTERM)
             raise InputError(next(iter(self._fleet.broken.values()))[1])
+        try:
+            self._connect(began)
+        except WhycamError:
+            # What is on trial is not to blame.
+            self._trials.end()
+            raise
+
+    def _connect(self, began: float) -> None:
+        """Make what speaks to others; the service `began` at that moment, monotonic seconds."""
         self._over_the_air = OverTheAir(self.config, self._path, self._composer)
         control = Control(
             self._fleet, self._settings, self._composer, self._answering, self._over_the_air, self._say_state

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -208,6 +211,20 @@ def test_ending_the_service_in_order_is_not_held_against_a_version(deployed: Dep
             running.service.wait_ready()
         assert deployed.slot.current == new
         assert starts(deployed) <= 1
+
+
+def test_a_service_that_cannot_begin_for_another_reason_is_not_held_against_a_version(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        deployed = Deployed(tmp_path, metrics={"port": taken.getsockname()[1]})
+        new = put(deployed.store, deployed.make(), confirm=False)
+        deployed.running._start = False
+        with deployed.running as running:
+            command = [sys.executable, "-m", "whycam", "run", "-c", running.config]
+            for _ in range(3):
+                run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+                assert run.returncode == 2, run.stderr
+                assert "metrics" in run.stderr.splitlines()[-1]
+    assert (deployed.slot.current, starts(deployed)) == (new, 0)
 
 
 def starts(deployed: Deployed) -> int:
