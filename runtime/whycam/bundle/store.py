@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -120,10 +123,21 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def open_plain(path: Path, *, follow: bool = True) -> BufferedReader:
+    """The plain file at `path`, open to be read; where not `follow`, it must not be a link. Raises OSError."""
+    # Not to wait for the other end of a pipe.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    file = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no plain file")
+    return file
+
+
 def read_manifest(directory: Path) -> bytes:
     """The bytes of the manifest of the bundle at `directory`; raises BundleError where it cannot be read."""
     try:
-        with (directory / MANIFEST).open("rb") as file:
+        with open_plain(directory / MANIFEST) as file:
             return file.read(MOST_MANIFEST_BYTES + 1)
     except FileNotFoundError:
         raise BundleError(f"{directory}: not a bundle, it has no {MANIFEST}; export the model again") from None
@@ -134,7 +148,7 @@ def read_manifest(directory: Path) -> bytes:
 def read_signature(directory: Path) -> bytes | None:
     """The bytes of the signature of the bundle at `directory`, None where it has none; raises BundleError."""
     try:
-        with (directory / SIGNATURE).open("rb") as file:
+        with open_plain(directory / SIGNATURE) as file:
             return file.read(MOST_SIGNATURE_BYTES + 1)
     except FileNotFoundError:
         return None

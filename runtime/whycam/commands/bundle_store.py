@@ -189,6 +189,8 @@ def _told(made: Installation, store: BundleStore) -> str:
     if not made.changed:
         return f"{what} is installed already"
     who = f", signed by {made.signed_by}" if made.signed_by is not None else ""
+    if made.previous == made.id:
+        return f"{what}{who} was installed already: its files are those of this bundle again"
     before = f"; before it: {made.previous}" if made.previous is not None else ""
     link = store.slot(made.name).link
     return f"installed {what}{who} as {link}, on trial until the service has scored frames with it{before}"

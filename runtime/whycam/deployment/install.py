@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -17,7 +18,7 @@ from whycam.bundle.archive_reader import ArchiveReader, Head, check_sizes
 from whycam.bundle.graph_check import check_graph
 from whycam.bundle.manifest import MANIFEST, SIGNATURE
 from whycam.bundle.signature import TrustedKeys
-from whycam.bundle.store import read_manifest, sync_directory, write_to_disk
+from whycam.bundle.store import open_plain, read_manifest, sync_directory, write_to_disk
 from whycam.config.models import Camera
 from whycam.deployment.isolated import self_test_apart
 from whycam.deployment.self_test import SelfTest
@@ -47,7 +48,7 @@ class Installation:
     version: str
     id: str
     previous: str | None
-    """The id of the version that was current before."""
+    """The id of the version that was current before; its own where that was repaired, or has another signature now."""
     signed_by: str | None
     changed: bool
     """Whether anything was: not where this version was current and whole already."""
@@ -160,7 +161,7 @@ def install(
             tests = tuple(_tested(part, source.path, setting, test, stage) for setting in settings)
             with slot.changing():
                 if before.current == id == slot.current:
-                    slot.repair(part)
+                    slot.repair(part, signed_by)
                     slot.restart_trial()
                 else:
                     slot.begin_trial(part, id, manifest.version, signed_by)
@@ -238,9 +239,11 @@ def _copied(directory: Path, head: Head, into: Path) -> Bundle:
 @contextmanager
 def _readable(path: Path) -> Iterator[BinaryIO]:
     try:
-        file = path.open("rb")
+        # As `verify` has it: a bundle has plain files alone.
+        file = open_plain(path, follow=False)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}); pack the bundle, and install that") from None
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise BundleError(f"{path}: cannot be read ({reason}); pack the bundle, and install that") from None
     with file:
         yield file
 

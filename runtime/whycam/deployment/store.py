@@ -163,11 +163,15 @@ class Slot:
         self._write(record)
         self._switch(id)
 
-    def repair(self, unpacked: Path) -> bool:
+    def repair(self, unpacked: Path, signed_by: str | None) -> bool:
         """Replace the files of the current version by those of `unpacked`, where they differ; whether any did."""
         current = self.current
         assert current is not None
-        return self._place(unpacked, current)
+        changed = self._place(unpacked, current)
+        record = self.look().record
+        entry = record.versions[current].model_copy(update={"signed_by": signed_by})
+        self._write(record.model_copy(update={"versions": {**record.versions, current: entry}}))
+        return changed
 
     def restart_trial(self) -> None:
         """Forget that the trial of the current version has failed, or how often it was begun."""

@@ -18,6 +18,7 @@ from tests.runtime import tiny_bundle
 from tests.runtime.deployment.test_self_test import change
 from tests.runtime.deployment.versions import id_at, make, make_key, packed, passed, put, sign, states
 from whycam.bundle import Bundle
+from whycam.bundle.manifest import SIGNATURE
 from whycam.deployment.install import Source, install
 from whycam.deployment.owner import act_as_owner
 from whycam.deployment.store import BundleStore
@@ -238,6 +239,38 @@ def test_a_full_disk_is_one_line_and_changes_nothing(leave: int, tmp_path: Path,
 
 
 NOBODY = 65534
+
+
+def test_installing_again_with_another_signature_changes_that_alone(
+    tmp_path: Path, whycam: Whycam, store: BundleStore
+) -> None:
+    put(store, make(tmp_path / "1", "1"))
+    bundle = make(tmp_path / "2", "2")
+    sign(bundle, make_key(tmp_path / "keys", "old"))
+    id = put(store, bundle)
+    key = make_key(tmp_path / "new-keys", "new")
+    sign(bundle, key)
+    run = whycam("bundle", "install", bundle, "--store", store.root, "--keys", tmp_path / "new-keys")
+    assert run.returncode == 0, run.stderr
+    assert "signed by new was installed already" in run.stdout
+    found = store.slot("colours").look()
+    assert (found.current, found.trial, found.record.versions[id].signed_by) == (id, None, "new")
+    assert (store.slot("colours").link / SIGNATURE).read_bytes() == (bundle / SIGNATURE).read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "name"), [("link", "head.onnx"), ("pipe", "head.onnx"), ("pipe", "manifest.json")])
+def test_of_a_directory_plain_files_alone_are_installed(
+    kind: str, name: str, tmp_path: Path, whycam: Whycam, store: BundleStore
+) -> None:
+    bundle = make(tmp_path / "colours.whycam")
+    (bundle / name).rename(tmp_path / name)
+    if kind == "pipe":
+        os.mkfifo(bundle / name)
+    else:
+        (bundle / name).symlink_to(tmp_path / name)
+    run = whycam("bundle", "install", bundle, "--store", store.root, "--allow-unsigned")
+    assert ("link" if kind == "link" else "plain file") in refused(run)
+    assert not tree(store.root)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

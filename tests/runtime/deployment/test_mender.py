@@ -125,6 +125,19 @@ def test_what_was_there_before_the_artifact_stays_when_that_fails(mender: Mender
     assert mender.slot.current == id
 
 
+def test_a_version_that_was_there_before_with_another_signature_stays_when_the_artifact_fails(
+    mender: Mender, tmp_path: Path
+) -> None:
+    bundle = make(tmp_path / "new", "2")
+    there = put(mender.store, bundle)
+    assert mender.payload(bundle) == there
+    assert mender("ArtifactInstall").returncode == 0
+    rolled_back = mender("ArtifactRollback")
+    assert rolled_back.returncode == 0
+    assert "nothing was installed" in rolled_back.stderr
+    assert mender.slot.current == there
+
+
 def test_an_artifact_of_several_files_is_refused(mender: Mender) -> None:
     for name in ("a", "b"):
         (mender.files / "files" / name).touch()
