@@ -10,6 +10,7 @@ half done is taken back, or finished, at the next use.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -226,10 +227,12 @@ class Slot:
                 f"bundle '{self.name}': version {target} is not installed; beside the current one: {there}"
             )
         back = Return(from_id=now.current, to_id=target, reason=reason, time=time.time())
-        self._write(now.record.model_copy(update={"going_back": back}))
+        going = now.record.model_copy(update={"going_back": back})
+        self._write_if_there_is_room(going)
         self._switch(target)
-        record = settled(self._read(), target)
-        self._write(record)
+        record = settled(going, target)
+        if not self._write_if_there_is_room(record):
+            log.error("%s: the disk is full, why the version was left is lost: %s", self.folder / RECORD, reason)
         event = record.event
         assert event is not None
         return event
@@ -346,6 +349,16 @@ class Slot:
         write_to_disk(draft, (record.model_dump_json(indent=2) + "\n").encode())
         draft.replace(self.folder / RECORD)
         sync_directory(self.folder)
+
+    def _write_if_there_is_room(self, record: Record) -> bool:
+        """Whether there was. A link takes none, and decides: a full disk must not keep a bad version in its place."""
+        try:
+            self._write(record)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return False
+            raise
+        return True
 
 
 class BundleStore:

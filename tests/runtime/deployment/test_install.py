@@ -238,6 +238,25 @@ def test_a_full_disk_is_one_line_and_changes_nothing(leave: int, tmp_path: Path,
         assert whycam("bundle", "install", second, "--store", store.root, "--allow-unsigned").returncode == 0
 
 
+@pytest.mark.skipif(can_mount() is not None, reason=str(can_mount()))
+@pytest.mark.parametrize("leave", [0, 4096])
+def test_a_full_disk_does_not_keep_a_version_in_its_place(leave: int, tmp_path: Path, whycam: Whycam) -> None:
+    first, second = make(tmp_path / "1", "1"), make(tmp_path / "2", "2")
+    disk = tmp_path / "disk"
+    with tmpfs(disk, "256k"):
+        store = BundleStore(disk / "store")
+        put(store, first)
+        put(store, second, confirm=False)
+        filler = fill(disk, leave)
+        run = whycam("bundle", "rollback", "--store", store.root, "--json")
+        assert run.returncode == 0, run.stderr
+        assert json.loads(run.stdout)["to"] == id_at(first)
+        assert states(store)[id_at(first)] == "current"
+        filler.unlink()
+        assert put(store, second) == id_at(second)
+        assert states(store) == {id_at(first): "before", id_at(second): "current"}
+
+
 NOBODY = 65534
 
 
