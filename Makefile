@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; each does `make setup` first when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos soak vm-test arm64-test wheels kit lock clean
+.PHONY: help setup demo test check bench chaos soak fuzz vm-test arm64-test wheels kit lock clean
 
 READY := .venv/.ready
 PYPROJECTS := pyproject.toml runtime/pyproject.toml export/pyproject.toml calibration/pyproject.toml
@@ -31,6 +31,9 @@ bench: $(READY)  ## All speeds that are claimed, against Keras, ONNX Runtime, Op
 
 chaos: $(READY)  ## Inject faults into the running service, count what its subscribers lose: nothing. CHAOS="--only broker"
 	@.venv/bin/python -m tests.chaos $(CHAOS)
+
+fuzz: $(READY)  ## Mutate bundles at random, 10,000 times: each is refused with one line, or harmless. FUZZ="--seed 1"
+	@.venv/bin/python -m tests.runtime.bundle.fuzz $(FUZZ)
 
 soak: $(READY)  ## A million frames through the service, as fast as it goes; memory and open files must stay flat.
 	@.venv/bin/python -m bench.soak
