@@ -138,10 +138,13 @@ def wait(
             print(f"{slot.name}: {asked} is on trial still", file=sys.stderr)
             raise typer.Exit(1)
         time.sleep(_LOOK_SECONDS)
-    if now.current == asked and now.trial is None:
+    last = next((event for event in reversed(now.record.events) if event.id == asked), None)
+    held = now.current == asked and now.trial is None
+    if held or (last is not None and last.event == "confirmed"):
+        # Another may have taken its place since.
         print(f"{slot.name}: {asked} has held")
         return
-    failed = now.trial.failed if now.trial is not None else now.event.reason if now.event is not None else None
+    failed = last.reason if last is not None else None
     print(f"{slot.name}: {asked} has not held: {failed or 'unknown'}; current is {now.current}", file=sys.stderr)
     raise typer.Exit(1)
 

@@ -379,6 +379,20 @@ def test_what_is_listed(tmp_path: Path, whycam: Whycam, store: BundleStore) -> N
     assert [version["version"] for version in told["versions"]] == ["2026.2", "2026.1", "2026.0"]
 
 
+def test_what_is_waited_for_may_have_been_followed_by_another(
+    tmp_path: Path, whycam: Whycam, store: BundleStore
+) -> None:
+    first, second = (put(store, make(tmp_path / version, version)) for version in ("1", "2"))
+    for id in (first, second):
+        run = whycam("bundle", "wait", "--id", id, "--store", store.root)
+        assert (run.returncode, run.stdout) == (0, f"colours: {id} has held\n")
+    slot = store.slot("colours")
+    with slot.changing():
+        slot.go_back("it saw nothing")
+    run = whycam("bundle", "wait", "colours", "--id", second, "--store", store.root)
+    assert (run.returncode, run.stderr) == (1, f"colours: {second} has not held: it saw nothing; current is {first}\n")
+
+
 def test_a_link_to_an_installed_bundle_is_opened_as_any_other(tmp_path: Path, store: BundleStore) -> None:
     bundle = make(tmp_path / "colours.whycam")
     install(Source(bundle), store, None)
