@@ -15,6 +15,7 @@ import typer
 from whycam.commands.bundle import BundleArgument, JsonOption, app
 from whycam.commands.trust import AllowUnsignedOption, ConfigOption, KeysOption, device_config
 from whycam.errors import InputError
+from whycam.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,7 +93,9 @@ def list_bundles(config: ConfigOption = None, store: StoreOption = None, as_json
     elif not found:
         print("No bundle is installed.")
     else:
-        Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(_table(found))
+        # What was kept is shown as it is, whatever it asks of a terminal.
+        width = None if sys.stdout.isatty() else 140
+        Console(width=width, highlight=False, markup=False, emoji=False).print(_table(found))
 
 
 @app.command()
@@ -110,7 +113,7 @@ def rollback(
     opened = _store(device_config(config), store, write=True)
     slot = opened.slot(_only(opened, name))
     with slot.changing():
-        event = slot.go_back(" ".join(reason.split()) or "asked for", to)
+        event = slot.go_back(printable(" ".join(reason.split())) or "asked for", to)
     version = slot.look().record.versions[event.previous or ""].version
     if as_json:
         print(json.dumps({"name": slot.name, "from": event.id, "to": event.previous, "version": version}))
@@ -144,8 +147,8 @@ def wait(
         # Another may have taken its place since.
         print(f"{slot.name}: {asked} has held")
         return
-    failed = last.reason if last is not None else None
-    print(f"{slot.name}: {asked} has not held: {failed or 'unknown'}; current is {now.current}", file=sys.stderr)
+    failed = printable(last.reason if last is not None and last.reason else "unknown")
+    print(f"{slot.name}: {asked} has not held: {failed}; current is {now.current}", file=sys.stderr)
     raise typer.Exit(1)
 
 
@@ -222,7 +225,7 @@ def _table(found: Sequence[Installed]) -> Table:
         for id, version in sorted(one.record.versions.items(), key=lambda item: item[1].order, reverse=True):
             last = next((event for event in reversed(one.record.events) if event.id == id), None)
             reason = f": {last.reason}" if last is not None and last.reason else ""
-            table.add_row(
+            cells = (
                 one.name,
                 version.version,
                 id,
@@ -231,4 +234,5 @@ def _table(found: Sequence[Installed]) -> Table:
                 time.strftime("%Y-%m-%d %H:%M", time.localtime(version.installed)),
                 "–" if last is None else f"{last.event.replace('-', ' ')}{reason}",
             )
+            table.add_row(*(printable(cell) for cell in cells))
     return table

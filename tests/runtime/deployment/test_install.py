@@ -379,6 +379,22 @@ def test_what_is_listed(tmp_path: Path, whycam: Whycam, store: BundleStore) -> N
     assert [version["version"] for version in told["versions"]] == ["2026.2", "2026.1", "2026.0"]
 
 
+def test_what_is_told_does_nothing_to_a_terminal(tmp_path: Path, whycam: Whycam, store: BundleStore) -> None:
+    for version in ("1", "2"):
+        put(store, make(tmp_path / version, version))
+    slot = store.slot("colours")
+    reason = "see [/x] \x1b[31m :smile:"
+    with slot.changing():
+        slot.go_back(reason)
+    table = whycam("bundle", "list", "--store", store.root)
+    assert table.returncode == 0, table.stderr
+    assert "[/x]" in table.stdout
+    assert ":smile:" in table.stdout
+    assert "\x1b" not in table.stdout
+    waited = whycam("bundle", "wait", "--id", id_at(tmp_path / "2"), "--store", store.root)
+    assert waited.stderr.rstrip("\n").isprintable()
+
+
 def test_what_is_waited_for_may_have_been_followed_by_another(
     tmp_path: Path, whycam: Whycam, store: BundleStore
 ) -> None:
