@@ -104,7 +104,7 @@ build_release() {
 # A configuration that is accepted today must be accepted tomorrow.
 try_release() {
   "$release/bin/whycam" --version >/dev/null || fail "the new whycam does not start; nothing that was there is changed"
-  "$release/bin/python" -I -c 'import cv2, onnxruntime' ||
+  ORT_DISABLE_TELEMETRY=1 "$release/bin/python" -I -c 'import cv2, onnxruntime' ||
     fail "OpenCV or ONNX Runtime does not load, see above; nothing that was there is changed"
   [ -e "$settings/whycam.toml" ] || return 0
   local told

@@ -9,10 +9,15 @@
 ...         picture = whycam.overlay(frame.image, explanation.heatmaps[-1])
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from whycam.errors import BundleError, InputError, MissingDependencyError, SourceError, WhycamError
+
+# From 1.29 on, ONNX Runtime's wheels tell Microsoft of each model that is opened, unless this is said before they are
+# loaded. A device that watches people sends nothing that its owner has not asked for; a user's own setting stands.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from whycam.detect import Decision, Detector, load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,26 @@ def test_a_library_that_does_not_load_says_why(tmp_path: Path, built_bundle: Pat
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert f"ONNX Runtime does not load (libcuda.so.1: cannot open shared object file): {INSTALL}" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["whycam", "whycam_export", "whycam_calibration"])
+def test_onnx_runtime_gathers_nothing_for_its_maker(package: str, built_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip(package)
+    code = """
+import importlib, sys
+importlib.import_module(sys.argv[1])
+import onnxruntime
+onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
+"""
+    # It gathers nothing by itself where it is told that it is tested.
+    kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+
+    subprocess.run(
+        [sys.executable, "-c", code, package, built_bundle / "features.onnx"], check=True, env={**kept, **home}
+    )
+
+    assert list(tmp_path.rglob("onnxruntime.db")) == []
 
 
 @pytest.mark.parametrize(
