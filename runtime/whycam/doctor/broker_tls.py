@@ -73,7 +73,10 @@ def client_certificate_problem(reason: str, server: Server) -> tuple[str, str] |
         return None
     if "CERTIFICATE_EXPIRED" in reason:
         return f"the device's certificate {mine} has expired", f"openssl x509 -in {mine} -noout -dates    # renew it"
-    if any(word in reason for word in ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_REVOKED")):
+    if "CERTIFICATE_REVOKED" in reason:
+        why = f"the broker has revoked the device's certificate {mine}"
+        return why, f"openssl x509 -in {mine} -noout -serial -subject    # make a new one, where the authority is"
+    if any(word in reason for word in ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN")):
         why = f"the broker does not trust the device's certificate {mine}"
         return why, f"openssl x509 -in {mine} -noout -issuer    # its authority goes into the broker's cafile"
     return None

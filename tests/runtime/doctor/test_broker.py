@@ -13,9 +13,10 @@ import pytest
 
 from tests.runtime.doctor.certificates import reissue
 from tests.runtime.doctor.conftest import checked
-from tests.runtime.mqtt.broker import Broker
+from tests.runtime.mqtt.broker import Broker, missing
 from tests.runtime.mqtt.collector import Collector, until
 from tests.runtime.mqtt.conftest import config_for
+from tests.runtime.mqtt.deployed import DeployedBroker, make
 from whycam.doctor import broker as examined
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, Status
@@ -224,6 +225,22 @@ def test_a_certificate_of_the_device_that_is_wanted(configured: Configured, star
 
     own = {"certificate_file": there / "client.crt", "key_file": there / "client.key"}
     assert found(configured(broker={**settings, **own}))["login"].status is Status.OK
+
+
+def test_a_certificate_of_the_device_that_was_revoked(configured: Configured, tmp_path: Path) -> None:
+    if reason := missing(tls=True):
+        pytest.skip(reason)
+    made = tmp_path / "certificates"
+    for arguments in (("ca",), ("server", "127.0.0.1"), ("client", "entrance"), ("revoke", "entrance")):
+        make(made, *arguments)
+    own = {name: made / "clients" / f"entrance.{end}" for name, end in (("certificate_file", "crt"), ("key_file", "key"))}
+
+    with DeployedBroker(tmp_path / "broker", "Debian", made, {"guard": "x"}) as broker:
+        there = {"host": "127.0.0.1", "port": broker.certificate_port, "tls": True, "ca_file": broker.ca_file}
+        step, finding = failed(configured(broker={**there, **own}))
+
+    assert step == "tls"
+    assert "has revoked the device's certificate" in finding.found
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
