@@ -233,7 +233,9 @@ def test_a_certificate_of_the_device_that_was_revoked(configured: Configured, tm
     made = tmp_path / "certificates"
     for arguments in (("ca",), ("server", "127.0.0.1"), ("client", "entrance"), ("revoke", "entrance")):
         make(made, *arguments)
-    own = {name: made / "clients" / f"entrance.{end}" for name, end in (("certificate_file", "crt"), ("key_file", "key"))}
+    own = {
+        name: made / "clients" / f"entrance.{end}" for name, end in (("certificate_file", "crt"), ("key_file", "key"))
+    }
 
     with DeployedBroker(tmp_path / "broker", "Debian", made, {"guard": "x"}) as broker:
         there = {"host": "127.0.0.1", "port": broker.certificate_port, "tls": True, "ca_file": broker.ca_file}
