@@ -10,6 +10,7 @@ from whycam.bundle import Bundle
 from whycam.bundle.signature import TrustedKeys, check_signature
 from whycam.bundle.store import read_manifest, read_signature
 from whycam.config.models import Config
+from whycam.deployment.store import CURRENT
 from whycam.detect.sessions import CPU_FORM, feature_file
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, listed, ok, warning
@@ -75,6 +76,9 @@ def _signed(config: Config, path: Path, keys: TrustedKeys, names: str) -> Iterat
         fix = f"sudo cp NAME.pub {keys.folder}    # the public key of who signed it"
         if not isinstance(error, UntrustedBundleError):
             fix = f"whycam bundle sign {path} --key NAME.key    # where the key is; then copy the bundle here again"
+            if path.name == CURRENT:
+                pack = f"whycam bundle pack {path.parent.name}.whycam --key NAME.key"
+                fix = f"{pack}    # where the key is; then here:\n{renewal(path)}"
         if isinstance(error, UnsignedBundleError) and not keys.keys:
             told += f", and {keys.folder} holds no key"
         yield failure("bundle.signature", told, fix, camera=names)
@@ -89,7 +93,7 @@ def _whole(
         for name in bundle.manifest.files:
             bundle.file(name)
     except WhycamError as error:
-        fix = f"whycam export MODEL.keras -o {path.name}    # on a workstation; then copy the folder to {path}"
+        fix = renewal(path)
         if str(error).startswith("precision "):
             fix = _precision_fix(path)
         return failure("bundle.files", str(error).partition("; ")[0], fix, camera=names)
@@ -99,6 +103,13 @@ def _whole(
         return failure("bundle.files", f"{user.name} may not read {path}", fix, camera=names)
     told = f"{bundle.manifest.name} {bundle.manifest.version}, {precision}: whole"
     return ok("bundle.files", told, camera=names, path=str(path), version=bundle.manifest.version)
+
+
+def renewal(path: Path) -> str:
+    """What puts a whole bundle in this place: into the store by its command alone, for it holds a link and versions."""
+    if path.name == CURRENT:
+        return f"sudo whycam bundle install {path.parent.name}.whycam.tar"
+    return f"whycam export MODEL.keras -o {path.name}    # on a workstation; then copy the folder to {path}"
 
 
 def _precision_fix(path: Path) -> str:

@@ -14,7 +14,7 @@ from whycam.config.models import Camera, Config
 from whycam.detect.engines import TENSORRT, engine_folder
 from whycam.detect.sessions import feature_file
 from whycam.doctor.asking import NoAnswerError, ask
-from whycam.doctor.bundles import SHADOW, Key, models_of
+from whycam.doctor.bundles import SHADOW, Key, models_of, renewal
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, listed, ok, skipped, warning
 from whycam.doctor.service_state import Running, running, scored_per_second
@@ -114,10 +114,9 @@ def _self_test(key: Key, names: str, answer: dict[str, Any]) -> Finding:
     if answer["problem"] is not None:
         told = re.split(r"; |: run `", answer["problem"])[0]
         if "so that nothing tells" in told:
-            fix = f"whycam export MODEL.keras -o {key[0].name}    # on a workstation"
-            return warning("bundle.self_test", told.partition(": ")[2], fix, camera=names)
+            return warning("bundle.self_test", told.partition(": ")[2], renewal(key[0]), camera=names)
         elsewhere = any(words in told for words in _OF_THE_DEVICE)
-        return failure("bundle.self_test", told, _cpu(key) if elsewhere else _export(key), camera=names)
+        return failure("bundle.self_test", told, _cpu(key) if elsewhere else renewal(key[0]), camera=names)
     test = answer["test"]
     on = test["providers"][0].removesuffix("ExecutionProvider")
     if not test["passed"]:
@@ -207,11 +206,7 @@ def _left_out(installation: Installation, key: Key, alone: bool) -> tuple[str, s
     return None
 
 
-def _export(key: Key) -> str:
-    return f"whycam export MODEL.keras -o {key[0].name}    # on a workstation; then copy the bundle here again"
-
-
 def _cpu(key: Key) -> str:
     if key[2] is not None and [name.lower() for name in key[2]] == ["cpu"]:
-        return _export(key)
+        return renewal(key[0])
     return 'providers = ["cpu"]    # in [[camera]], until the GPU computes it'

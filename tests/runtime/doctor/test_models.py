@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,30 @@ def test_a_damaged_bundle_is_told_and_not_run(configured: Configured, bundle: Pa
     assert finding.status is Status.FAILURE
     assert told in finding.found.lower()
     assert "whycam export" in str(finding.fix)
+
+
+def test_what_is_missing_in_the_store_is_installed_and_not_copied(configured: Configured, tmp_path: Path) -> None:
+    link = tmp_path / "bundles" / "fight" / "current"
+
+    finding = only(bundles.files(configured(cameras=[{"bundle": link}])))
+
+    assert "no such bundle" in finding.found
+    assert finding.fix == "sudo whycam bundle install fight.whycam.tar"
+
+
+def test_an_installed_bundle_that_nobody_has_signed_is_packed_with_a_key_and_installed(
+    configured: Configured, tmp_path: Path
+) -> None:
+    (keys := tmp_path / "keys").mkdir()
+    shutil.copytree(tiny_bundle.build(tmp_path / "built"), link := tmp_path / "bundles" / "fight" / "current")
+    settings = {"trust_directory": keys}
+
+    finding = only(bundles.signatures(configured(cameras=[{"bundle": link}], bundles=settings)))
+
+    assert str(finding.fix).splitlines() == [
+        "whycam bundle pack fight.whycam --key NAME.key    # where the key is; then here:",
+        "sudo whycam bundle install fight.whycam.tar",
+    ]
 
 
 def test_a_precision_that_is_not_there(configured: Configured) -> None:
