@@ -29,8 +29,8 @@ SYSTEMD = 249
 
 def build(platform: Platform, out: Path, onnxruntime: Path | None = None) -> Path:
     """Make the kit of `platform` in the folder `out`; `onnxruntime` is a wheel in place of the lock's."""
+    time = _time()
     out.mkdir(parents=True, exist_ok=True)
-    time = int(os.environ.get("SOURCE_DATE_EPOCH", EARLIEST))
     with tempfile.TemporaryDirectory(dir=out, prefix=".kit-") as work:
         kit = Path(work) / f"whycam-{__version__}-{platform.name}"
         kit.mkdir()
@@ -45,6 +45,13 @@ def build(platform: Platform, out: Path, onnxruntime: Path | None = None) -> Pat
         made = out / f"{kit.name}.tar.gz"
         archive.pack(kit, made, time)
     return made
+
+
+def _time() -> int:
+    told = os.environ.get("SOURCE_DATE_EPOCH", str(EARLIEST))
+    if not told.isascii() or not told.isdecimal() or int(told) < EARLIEST:
+        raise InputError(f"SOURCE_DATE_EPOCH: '{told}' is no time from 1980 on, in seconds since 1970")
+    return int(told)
 
 
 def _add_files(kit: Path, platform: Platform) -> None:
@@ -96,7 +103,7 @@ def main() -> None:
     try:
         platform = platform_named(options.platform)
         made = build(platform, options.out, options.onnxruntime)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print("kit:", error, file=sys.stderr)
         sys.exit(2)
     if platform.opencv == "system" and options.onnxruntime is None:

@@ -24,6 +24,23 @@ def test_the_same_sources_give_the_same_bytes(kit_archive: Path, repository: Pat
     assert digest(tmp_path / kit_archive.name) == digest(kit_archive)
 
 
+@pytest.mark.parametrize(
+    ("out", "time", "told"),
+    [
+        ("/proc/nowhere", "315532800", r"kit: .*: '/proc/nowhere'\n"),
+        ("kit", "today", r"kit: SOURCE_DATE_EPOCH: 'today' is no time .*\n"),
+        ("kit", "0", r"kit: SOURCE_DATE_EPOCH: '0' is no time .*\n"),
+    ],
+)
+def test_what_cannot_be_made_is_told_in_one_line(
+    repository: Path, tmp_path: Path, out: str, time: str, told: str
+) -> None:
+    done = make_kit(repository, PLATFORM, tmp_path / out, SOURCE_DATE_EPOCH=time)
+
+    assert done.returncode == 2
+    assert re.fullmatch(told, done.stderr), done.stderr
+
+
 def test_all_belongs_to_root_and_is_of_one_time(kit_archive: Path) -> None:
     with tarfile.open(kit_archive) as tar:
         entries = tar.getmembers()
