@@ -134,7 +134,7 @@ class Broker:
                 [MOSQUITTO, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
             while self._process.poll() is None and time.monotonic() < deadline:
-                if _accepts(self.host, self.port):
+                if accepts(self.host, self.port):
                     return
                 time.sleep(0.02)
             if time.monotonic() >= deadline:
@@ -248,7 +248,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _accepts(host: str, port: int) -> bool:
+def accepts(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
     try:
         with socket.create_connection((host, port), timeout=1):
             return True

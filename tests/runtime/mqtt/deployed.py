@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.runtime.mqtt.broker import Broker, free_port
+from tests.runtime.mqtt.broker import Broker, accepts, free_port
+from tests.runtime.mqtt.collector import until
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 FILES = DEPLOY / "mosquitto"
@@ -59,6 +60,11 @@ class DeployedBroker(Broker):
             (etc / name).write_bytes(own.read_bytes())
             (etc / name).chmod(0o600)
         self._etc = etc
+
+    def start(self) -> None:
+        """Run it; returns when both listeners accept connections: they open one after the other."""
+        super().start()
+        until(lambda: accepts("127.0.0.1", self.certificate_port), "the listener for certificates")
 
     def renew_list(self, certificates: Path) -> None:
         """Take up ca.crl, at the next start."""
