@@ -107,7 +107,8 @@ def test_a_wrong_password_is_refused(device: Callable[..., MqttClient], password
 
 
 def test_nobody_comes_in_without_a_name(device: Callable[..., MqttClient]) -> None:
-    assert "uthori" in until(lambda: device().problem, "the refusal")
+    client = device()
+    assert "uthori" in until(lambda: client.problem, "the refusal")
 
 
 def test_a_certificate_is_needed_where_there_are_no_passwords(
