@@ -17,6 +17,7 @@ REFUSED = 2
 
 def run(stage: Stage) -> list[Row]:
     with stage.device() as device:
+        stage.tell("boots")
         device.start()
         device.works(time.monotonic())
         stage.tell("a good one")

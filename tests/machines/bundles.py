@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from tests.runtime import tiny_bundle
 
@@ -19,7 +20,7 @@ UNTRUSTED = "untrusted"
 WRONG = "wrong"
 """Signed, whole, and its graphs do not give what its golden window says: no self-test lets it through."""
 BLIND = "blind"
-"""Passes its self-test, and never sees a window full: its frames may not be as far apart as any camera's are."""
+"""Passes its self-test, and fails on every frame that the camera shows: on colours that its golden window has not."""
 
 
 def make(folder: Path, keys: Path) -> None:
@@ -30,11 +31,12 @@ def make(folder: Path, keys: Path) -> None:
     folder.mkdir(parents=True)
     for name in (*GOOD, UNTRUSTED, WRONG, BLIND):
         bundle = tiny_bundle.build(folder / "made" / f"{name}.whycam")
-        _change(bundle, version=name)
+        # Wide gaps: an emulated machine is slow.
+        _change(bundle, version=name, window={"frames": tiny_bundle.T, "frame_interval": 0.1, "max_gap": 2.0})
         if name == WRONG:
             _turn_weights(bundle / "head.onnx")
         if name == BLIND:
-            _change(bundle, window={"frames": tiny_bundle.T, "frame_interval": 0.01, "max_gap": 0.02})
+            _fail_on_full_colours(bundle / "features.onnx")
         tiny_bundle.seal(bundle)
         key = keys / ("stranger.key" if name == UNTRUSTED else "trusted.key")
         whycam("bundle", "pack", bundle, "-o", folder / f"{name}.whycam.tar", "--key", key)
@@ -59,4 +61,26 @@ def _turn_weights(path: Path) -> None:
     model = onnx.load(path)
     (weights,) = (one for one in model.graph.initializer if one.name == "weights")
     weights.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weights), "weights"))
+    onnx.save(model, path)
+
+
+def _fail_on_full_colours(path: Path) -> None:
+    """Look up the second of one values where a colour fills the frame: ONNX Runtime then refuses to go on."""
+    model = onnx.load(path)
+    nodes, constants = model.graph.node, model.graph.initializer
+    (last,) = (one for one in nodes if "features" in one.output)
+    last.output[0] = "plain"
+    constants.extend(
+        [numpy_helper.from_array(np.float32(0.6), "full"), numpy_helper.from_array(np.ones(1, np.float32), "one")]
+    )
+    nodes.extend(
+        [
+            helper.make_node("ReduceMax", ["plain"], ["most"], keepdims=0),
+            helper.make_node("Greater", ["most", "full"], ["too_much"]),
+            helper.make_node("Cast", ["too_much"], ["place"], to=onnx.TensorProto.INT64),
+            helper.make_node("Gather", ["one", "place"], ["factor"]),
+            helper.make_node("Mul", ["plain", "factor"], ["features"]),
+        ]
+    )
+    onnx.checker.check_model(model)
     onnx.save(model, path)

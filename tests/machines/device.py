@@ -23,7 +23,7 @@ CONFIG_PATH = "/etc/whycam/whycam.toml"
 CLIP_PATH = "/srv/camera/clip.avi"
 BUNDLE = "/var/lib/whycam/bundles/colours/current"
 BUNDLES_TOPIC = f"/{NAME}/bundles"
-PATIENCE = 180.0
+PATIENCE = 420.0
 """Seconds that a service that starts is waited for: emulation is slow, and other work may run beside it."""
 QUIET, FIGHT = (255, 0, 0), (0, 255, 0)
 CLIP = ((QUIET, 30), (FIGHT, 30), (QUIET, 30))
@@ -94,6 +94,10 @@ class Device:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End machine, subscriber and broker."""
         self._opened.close()
 
     # -- the machine --

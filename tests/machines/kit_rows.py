@@ -62,7 +62,7 @@ def _install(device: Device) -> list[Row]:
     return [row, started]
 
 
-def _state(device: Device) -> str:
+def state_of(device: Device) -> str:
     """Of configuration, keys and bundle, what an upgrade must not change."""
     return device.machine.text(
         f"sha256sum {CONFIG_PATH} /etc/whycam/trusted-keys/* /etc/whycam/broker-password;"
@@ -73,7 +73,7 @@ def _state(device: Device) -> str:
 
 def _switched(device: Device, row: Row, command: str, version: str) -> None:
     """Run `command`, which changes the version under the running service, and note what that cost."""
-    state, evidence, pid = _state(device), set(device.evidence()), device.main_pid()
+    state, evidence, pid = state_of(device), set(device.evidence()), device.main_pid()
     begun = time.monotonic()
     device.machine.run(command, seconds=SECONDS)
     row.measured.append(f"{time.monotonic() - begun:.0f} s")
@@ -81,7 +81,7 @@ def _switched(device: Device, row: Row, command: str, version: str) -> None:
     row.must(score is not None, "no scores afterwards")
     row.must(device.machine.text("whycam --version").endswith(version), device.machine.text("whycam --version"))
     row.must(device.main_pid() not in (0, pid), "the service was not restarted")
-    row.must(_state(device) == state, f"changed: {state} / {_state(device)}")
+    row.must(state_of(device) == state, f"changed: {state} / {state_of(device)}")
     row.must(evidence <= set(device.evidence()), "evidence is gone")
     counted = device.delivered()
     row.measured.append(counted.told)

@@ -48,6 +48,21 @@ def kit(platform: str, cache: Path, version: str = __version__) -> Path:
     return folder
 
 
+def broken(good: Path, folder: Path) -> Path:
+    """A copy of the kit `good` whose service does not come up."""
+    shutil.copytree(good, folder)
+    unit = folder / "system" / "whycam.service"
+    text, found = re.subn(r"(?m)^ExecStart=.*$", "ExecStart=/bin/false", unit.read_text())
+    assert found == 1
+    unit.write_text(text)
+    sums = folder / "SHA256SUMS"
+    digest = hashlib.sha256(unit.read_bytes()).hexdigest()
+    text, found = re.subn(r"(?m)^\S+(?=  system/whycam\.service$)", digest, sums.read_text())
+    assert found == 1
+    sums.write_text(text)
+    return folder
+
+
 def key() -> str:
     """What a kit is made from: the sources of the runtime and of the kit."""
     digest = hashlib.sha256()

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.machines import bundles
+from tests.machines import bundles, kits
 from tests.machines.device import CLIP_PATH, CONFIG_PATH, config, write_clip
 from tests.machines.image import Image, which
 
-CARGO_SIZE = "800M"
+CARGO_SIZE = "1G"
 SET_UP = (
     f"mkdir -p $(dirname {CLIP_PATH}) && cp /mnt/clip.avi {CLIP_PATH} &&"
     " install --mode=640 --group=whycam /mnt/trusted.pub /etc/whycam/trusted-keys/"
@@ -21,14 +21,15 @@ SET_UP = (
 """What an owner does on a device, beside the configuration: the camera is there, and somebody is trusted."""
 
 
-def cargo(folder: Path, kits: dict[str, Path]) -> Path:
-    """A disk with the kits, by name, the bundles and the camera's clip, which machines mount on /mnt."""
+def cargo(folder: Path, made: dict[str, Path]) -> Path:
+    """A disk that machines mount on /mnt: the kits `made`, by name, a broken one, the bundles, the camera's clip."""
     image = folder / "cargo.ext4"
     shutil.rmtree(folder, ignore_errors=True)
     root = folder / "root"
     root.mkdir(parents=True)
-    for name, kit in kits.items():
+    for name, kit in made.items():
         shutil.copytree(kit, root / name)
+    kits.broken(root / "next", root / "broken")
     write_clip(root / "clip.avi")
     bundles.make(root / "bundles", folder / "keys")
     shutil.rmtree(root / "bundles" / "made")
@@ -45,6 +46,8 @@ def installed(image: Image, cargo_image: Path, to: Path) -> Path:
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", image.disk, to], check=True)
     with mounted(to) as root, mounted(cargo_image, root / "mnt", "ro"), kernel_files(root):
         in_chroot(root, "/mnt/kit/install.sh --offline")
+        # The release of the broken kit is made here, where that is fast: the machine only switches to it, and back.
+        in_chroot(root, "/mnt/broken/install.sh --offline && /opt/whycam/current/kit/install.sh --undo --offline")
         in_chroot(root, SET_UP)
         configure(root, 1883)
         in_chroot(root, f"whycam bundle install /mnt/bundles/first.whycam.tar -c {CONFIG_PATH}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,23 +15,49 @@ from tests.machines.rows import Row
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the machine was, and how long the run took."""
+class Result:
+    """A part's last run."""
 
-    how: tuple[str, ...]
+    made_from: str
+    """Names the sources of image and kits."""
     seconds: float
+    rows: list[Row]
+    load: float = field(default_factory=lambda: round(os.getloadavg()[2], 1))
+    """Processes that wanted to run, on average over a quarter of an hour."""
+    day: str = field(default_factory=lambda: datetime.now(timezone.utc).date().isoformat())
 
-    def __str__(self) -> str:
-        day = datetime.now(timezone.utc).date().isoformat()
-        kind = "KVM" if self.how == KVM else "software emulation (no KVM that boots a kernel here)"
-        return f"Run on {day}: {qemu_version()}, {kind}, {os.cpu_count()} cores, {self.seconds / 60:.0f} minutes."
+
+def keep_part(cache: Path, name: str, result: Result) -> None:
+    """Write down a part's run for the table."""
+    path = cache / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(asdict(result), indent=1))
 
 
-def vm_section(rows: Sequence[Row], facts: Facts) -> str:
+def read_part(cache: Path, name: str, made_from: str) -> Result | None:
+    """A part's last run; None where there is none of the sources `made_from`."""
+    path = cache / "results" / f"{name}.json"
+    if not path.exists():
+        return None
+    told = json.loads(path.read_text())
+    if told["made_from"] != made_from:
+        return None
+    return Result(**{**told, "rows": [Row(**row) for row in told["rows"]]})
+
+
+def vm_section(results: Sequence[Result], how: tuple[str, ...]) -> str:
     """The section of the virtual machine."""
+    rows = [row for result in results for row in result.rows]
+    kind = "KVM" if how == KVM else "software emulation (no KVM that boots a kernel here)"
+    minutes = sum(result.seconds for result in results) / 60
     cuts = sum(row.times for row in rows if row.part == "power cut")
+    day = max(result.day for result in results)
+    load = max(result.load for result in results)
+    facts = f"Run on {day}: {qemu_version()}, {kind}, {os.cpu_count()} cores under a load of {load:.0f}."
     verdict = "All passed." if all(row.passed for row in rows) else "**Not all passed.**"
-    return f"{facts} {len(rows)} checks, {cuts} power cuts. {verdict}\n\n{table(rows)}"
+    return (
+        f"{facts} {len(rows)} checks, {cuts} power cuts, {minutes:.0f} minutes of machines. {verdict}\n\n{table(rows)}"
+    )
 
 
 def arm64_section(rows: Sequence[Row], seconds: float) -> str:

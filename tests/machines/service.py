@@ -6,6 +6,8 @@ import re
 import time
 
 from tests.machines.device import Device
+from tests.machines.kit_rows import SECONDS as INSTALL_SECONDS
+from tests.machines.kit_rows import state_of
 from tests.machines.rows import Row, spread
 from tests.machines.stage import Stage
 
@@ -25,6 +27,8 @@ def run(stage: Stage) -> list[Row]:
         rows.append(_killed(device, stage))
         stage.tell("SIGSTOP")
         rows.append(_hung(device))
+        stage.tell("a kit whose service does not come up")
+        rows.append(_broken(device))
         stage.tell("shuts down")
         rows.append(_nothing_lost(device))
         rows.append(_shut_down(device))
@@ -91,6 +95,20 @@ def _hung(device: Device) -> Row:
     if row.must(score is not None, "no score after the watchdog") and score is not None:
         row.measured.append(f"scores again after {score + 1:.1f} s")
     row.must(device.main_pid() not in (0, pid), "the same process, or none")
+    return row
+
+
+def _broken(device: Device) -> Row:
+    row = Row(PART, "`install.sh` of a kit whose service does not come up: status 1, the release before runs again")
+    before, state = device.release, state_of(device)
+    begun = time.monotonic()
+    done = device.machine.run("/mnt/broken/install.sh", seconds=INSTALL_SECONDS, check=False)
+    row.measured.append(f"{time.monotonic() - begun:.0f} s")
+    said = (done.stderr + done.stdout).decode(errors="replace")
+    row.must(done.returncode == 1, f"status {done.returncode}: {said}")
+    row.must(device.release == before, f"{device.release} is in use")
+    row.must(device.scored(time.monotonic()) is not None, "no scores afterwards")
+    row.must(state_of(device) == state, "configuration, keys or bundle changed")
     return row
 
 

@@ -30,6 +30,8 @@ class Stage:
     """The disk of a machine with whycam installed and its service enabled."""
     tell: Callable[[str], None]
     random: Random
+    quick: bool = False
+    """Each kind of power cut twice."""
 
     @contextmanager
     def device(self, *, bare: bool = False) -> Iterator[Device]:
@@ -38,7 +40,20 @@ class Stage:
         with Device(Machine(self.folder, self.image, disk, self.how, self.cargo)) as device:
             with mounted(device.machine.disk_path) as root:
                 configure(root, device.broker.port)
-            yield device
+            _RUNNING.append(device)
+            try:
+                yield device
+            finally:
+                _RUNNING.remove(device)
+
+
+_RUNNING: list[Device] = []
+
+
+def end_all() -> None:
+    """End every machine at once, whatever its part is at."""
+    for device in tuple(_RUNNING):
+        device.close()
 
 
 Part = Callable[[Stage], list[Row]]
