@@ -7,7 +7,7 @@ linear recurrence s = DECAY * s + features, logits = WEIGHTS @ s. Green is a fig
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class Expected:
     """What the graphs should give for a window of frames uint8 [T, SIZE, SIZE, 3], in numpy."""
 
     frames: np.ndarray
+    weights: np.ndarray = field(default_factory=lambda: WEIGHTS)
 
     @property
     def maps(self) -> np.ndarray:
@@ -49,12 +50,12 @@ class Expected:
 
     @property
     def scores(self) -> np.ndarray:
-        logits = WEIGHTS @ (self.decay[:, None] * self.features).sum(axis=0)
+        logits = self.weights @ (self.decay[:, None] * self.features).sum(axis=0)
         powers = np.exp(logits - logits.max())
         return powers / powers.sum()
 
     def feature_gradient(self, target: np.ndarray) -> np.ndarray:
-        return self.decay[:, None] * (target @ WEIGHTS)
+        return self.decay[:, None] * (target @ self.weights)
 
     def map_gradient(self, target: np.ndarray) -> np.ndarray:
         return 2 * self.maps * self.feature_gradient(target)[:, :, None, None] / MAP**2
@@ -72,7 +73,7 @@ class Expected:
         return features[:, :, None, None] * squares / squares.sum(axis=(2, 3), keepdims=True)
 
     def logit(self, features: np.ndarray, target: np.ndarray) -> float:
-        return float(target @ WEIGHTS @ (self.decay[:, None] * features).sum(axis=0))
+        return float(target @ self.weights @ (self.decay[:, None] * features).sum(axis=0))
 
 
 def build(directory: Path, *, step: bool = True, explain: str = "all") -> Path:
@@ -109,9 +110,9 @@ def golden_frames() -> np.ndarray:
     return frames
 
 
-def golden() -> bytes:
+def golden(weights: np.ndarray = WEIGHTS) -> bytes:
     """`golden.npz` as export writes it: what numpy makes of the golden window, with Grad-CAM of the label's logit."""
-    expected = Expected(golden_frames())
+    expected = Expected(golden_frames(), weights)
     best = int(expected.scores.argmax())
     gradient = expected.map_gradient(np.eye(len(CLASSES), dtype=np.float32)[best])
     weighed = (gradient.mean(axis=(2, 3), keepdims=True) * expected.maps).sum(axis=1)
@@ -144,6 +145,7 @@ def reweigh(directory: Path, weights: np.ndarray, version: str = "2") -> Path:
                     held = weights.T.copy() if constant.name == "weights" else weights
                     constant.CopyFrom(numpy_helper.from_array(held, constant.name))
             onnx.save(model, path)
+    (directory / "golden.npz").write_bytes(golden(weights))
     return change(directory, version=version)
 
 

@@ -30,6 +30,7 @@ from whycam.mqtt.events import (
 from whycam.service import systemd
 from whycam.service.answering import Answering
 from whycam.service.broker_link import BrokerLink
+from whycam.service.candidates import Candidates
 from whycam.service.clock import Clock
 from whycam.service.compose import Composer
 from whycam.service.compose_shadow import shadow_payload
@@ -101,7 +102,8 @@ class Service:
         self._models = Models(config.explain, config.threads, self._loading, config.bundles, self._trials.barred)
         self._said: dict[tuple[str, str], float] = {}
         self._said_lock = threading.Lock()
-        self._shadows = Shadows(self.config, self._composer, self._outbox, self._say_shadow)
+        candidates = Candidates(self._state / "candidates.json", config.bundles)
+        self._shadows = Shadows(self.config, self._composer, self._outbox, candidates, self._say_shadow)
         self._fleet = Fleet(
             self._clock,
             self._settings,

@@ -15,6 +15,7 @@ from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Shadow as ShadowConfig
 from whycam.detect import Decision, Model, Snapshot
 from whycam.errors import InputError, WhycamError
+from whycam.service.candidates import ENOUGH
 from whycam.service.lane import Lane, Scored
 from whycam.service.metrics import ShadowFigures
 
@@ -69,12 +70,14 @@ class Shadow:
         load: Callable[[CameraConfig, Model], Model],
         queue: Callable[[Shadow, Scored], bool],
         told: Callable[[Lane, Shadow], None],
+        held: Callable[[Shadow], None],
         disagreed: Callable[[Shadow, Disagreement[Moment]], None],
     ) -> None:
         """The shadow that `settings` ask for; `camera` is as it would be were the candidate its bundle.
 
         `load` opens the candidate beside a live model; `queue` lets `judge` be called with the frame later, or says
-        that it will not be; `told` hears when there is something new, `disagreed` of each disagreement.
+        that it will not be; `told` hears when there is something new, `held` once it has compared `ENOUGH`
+        frames, `disagreed` of each disagreement.
         """
         self.camera = camera
         self.settings = settings
@@ -89,11 +92,13 @@ class Shadow:
         self._load = load
         self._queue = queue
         self._told = told
+        self._held = held
         self._disagreed = disagreed
         self._lock = threading.Lock()
         self._waiting = 0
         self._behind = False
         self._retired = False
+        self._has_held = False
         self._rest_seconds = _FIRST_REST
         self._rests_until = 0.0
         self._logged: str | None = None
@@ -185,6 +190,9 @@ class Shadow:
             return
         self.trouble = None
         self._rest_seconds = _FIRST_REST
+        if not self._has_held and self.standing.compared >= ENOUGH:
+            self._has_held = True
+            self._held(self)
         for one in disagreements:
             self._disagreed(self, one)
 

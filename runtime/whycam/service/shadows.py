@@ -17,6 +17,7 @@ from whycam.config.models import Config
 from whycam.deployment.store import resolved
 from whycam.detect import Model
 from whycam.mqtt.events import disagreement_message
+from whycam.service.candidates import Candidates
 from whycam.service.compose import Composer
 from whycam.service.compose_shadow import disagreement_payload
 from whycam.service.lane import Lane, Scored
@@ -37,14 +38,22 @@ class Shadows:
     """Loads candidates, once for all cameras that have the same one beside the same model, and runs them in turn."""
 
     def __init__(
-        self, config: Config, composer: Composer, outbox: Outbox, told: Callable[[Lane, Shadow], None]
+        self,
+        config: Config,
+        composer: Composer,
+        outbox: Outbox,
+        candidates: Candidates,
+        told: Callable[[Lane, Shadow], None],
     ) -> None:
-        """Disagreements go into `outbox`; `told` hears of each shadow that has something new, from several threads."""
+        """Those that `candidates` admits are run. Disagreements go into `outbox`; `told` hears of each shadow that has
+        something new, from several threads.
+        """
         self._explain = config.explain
         self._bundles = config.bundles
         self._threads = config.threads
         self._composer = composer
         self._outbox = outbox
+        self._candidates = candidates
         self._told = told
         self._models: WeakKeyDictionary[Model, WeakValueDictionary[_Key, Model]] = WeakKeyDictionary()
         self._stopped = False
@@ -61,6 +70,7 @@ class Shadows:
             load=self._load,
             queue=lambda shadow, scored: self.worker.offer((shadow, scored)),
             told=self._told,
+            held=self._held,
             disagreed=self._disagreed,
         )
 
@@ -68,6 +78,7 @@ class Shadows:
         """Judge nothing more, and accept no more disagreements."""
         self._stopped = True
         self.worker.stop(seconds, finish=False)
+        self._candidates.end()
 
     def _judge(self, job: tuple[Shadow, Scored]) -> None:
         shadow, scored = job
@@ -83,8 +94,13 @@ class Shadows:
         key = (path, camera.precision, camera.providers)
         model = known.get(key)
         if model is None:
+            self._candidates.admit(path, camera)
             model = known[key] = open_model(path, camera, self._explain, self._bundles, self._threads, beside=live)
         return model
+
+    def _held(self, shadow: Shadow) -> None:
+        if shadow.candidate is not None:
+            self._candidates.held(shadow.candidate.model.bundle.path, shadow.camera)
 
     def _disagreed(self, shadow: Shadow, one: Disagreement[Moment]) -> None:
         lane = one.kept.scored.lane

@@ -19,12 +19,14 @@ import tiny_bundle
 from tiny_bundle import BLIND, INTERVAL, T
 
 import whycam
+from tests.runtime.deployment.versions import passed
 from whycam.alerts.outbox import Outbox
 from whycam.bundle import Bundle
-from whycam.config.models import Config
+from whycam.config.models import Bundles, Config
 from whycam.detect import Decision, Model, sessions
 from whycam.mqtt.payloads import DisagreementPayload
 from whycam.service.camera import Shot
+from whycam.service.candidates import Candidates
 from whycam.service.clock import Clock
 from whycam.service.compose import Composer
 from whycam.service.compose_shadow import shadow_payload
@@ -55,7 +57,8 @@ class Stage:
         self.outbox = Outbox(folder / "outbox.db", 1 << 24, 86400)
         self.composer = Composer(self.config, self.clock, None)
         self.heard: list[Decision | None] = []
-        self.shadows = Shadows(self.config, self.composer, self.outbox, self.hear)
+        self.candidates = Candidates(folder / "candidates.json", Bundles(), test=passed)
+        self.shadows = Shadows(self.config, self.composer, self.outbox, self.candidates, self.hear)
         made = self.shadows.of(self.config.cameras[0])
         assert made is not None
         self.shadow: Shadow = made

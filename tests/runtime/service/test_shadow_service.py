@@ -18,6 +18,7 @@ import pytest
 from tests.runtime import tiny_bundle
 from tests.runtime.mqtt.broker import missing
 from tests.runtime.mqtt.collector import until
+from tests.runtime.service.faults import CRASH, CRASH_LATER, site
 from tests.runtime.service.running import DEVICE, Running
 from whycam.mqtt.payloads import DisagreementPayload, ShadowPayload
 
@@ -57,8 +58,8 @@ def test_a_disagreement_is_told_with_both_heat_maps_and_no_alert_is_the_candidat
         assert told.live.heatmap is not None
         assert told.candidate.heatmap is not None
         assert told.live.heatmap.image != told.candidate.heatmap.image
-        alert = running.alert("raised", label="fight")
-        assert told.alert == alert.body["id"]
+        assert told.alert is not None
+        running.alert("raised", label="fight", id=told.alert)
         running.alert("raised", label="fire")
 
         def counted(one: Any) -> bool:
@@ -142,3 +143,43 @@ def test_the_configuration_is_checked_with_its_candidate(tmp_path: Path, whycam:
         assert said in answer.stderr
         assert answer.stderr.count("camera 'gate'") == 1
         assert "shadow: " in answer.stderr
+
+
+def troubled(running: Running, what: str, seconds: float = 90) -> None:
+    """Wait until the shadow tells of this trouble."""
+
+    def found(one: Any) -> bool:
+        return one.topic == SHADOW and what in (one.body["trouble"] or "")
+
+    running.must(running.subscriber.wait_for(found, seconds), what)
+
+
+def test_a_candidate_that_crashes_does_so_in_its_self_test_and_the_service_never_ends(tmp_path: Path) -> None:
+    running = running_with(tmp_path)
+    running._environment = {"PYTHONPATH": site(tmp_path / "site")}
+    (tmp_path / "blind.whycam" / CRASH).touch()
+    with running:
+        troubled(running, "was ended by SIGSEGV")
+        running.alert("raised", len(running.subscriber.arrivals))
+        assert not running.service.deaths
+
+
+def test_a_candidate_that_takes_the_service_down_twice_is_left_out_and_the_camera_goes_on(tmp_path: Path) -> None:
+    running = running_with(tmp_path)
+    running._environment = {"PYTHONPATH": site(tmp_path / "site")}
+    (tmp_path / "blind.whycam" / CRASH_LATER).touch()
+    with running:
+        troubled(running, "the service ended 2 times while it was tried")
+        assert [death.status for death in running.service.deaths] == [-signal.SIGSEGV] * 2
+        running.alert("raised", len(running.subscriber.arrivals))
+        assert "ended 2 times while it was tried" in running.service.log
+        assert len(running.service.deaths) == 2
+
+
+def test_a_candidate_that_has_compared_enough_frames_is_not_marked_any_more(tmp_path: Path) -> None:
+    with running_with(tmp_path) as running:
+        running.told("gate/shadow", trouble=None)
+        marks = running.state / "candidates.json"
+        until(lambda: marks.exists() and len(json.loads(marks.read_text())["starts"]) == 1, "a mark")
+        until(lambda: not json.loads(marks.read_text())["starts"], "no mark", 40)
+        assert len(json.loads(marks.read_text())["passed"]) == 1
