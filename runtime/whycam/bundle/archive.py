@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from whycam.bundle.archive_reader import BLOCK, END, ArchiveReader, Head, check_sizes, member_header
 from whycam.bundle.graph_check import check_graph
-from whycam.bundle.manifest import MANIFEST, SIGNATURE, Manifest
+from whycam.bundle.manifest import MANIFEST, SIGNATURE
 from whycam.bundle.signature import Signatures, TrustedKeys, check_signature, sign_manifest
 from whycam.bundle.store import Bundle, parse_manifest, read_manifest, read_signature, sync_directory, write_to_disk
 from whycam.errors import BundleError, BundleTooLargeError, NotABundleError
@@ -31,6 +31,11 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that are done and those of all files."""
 
 _CHUNK = 1 << 20
+_MIB = 1 << 20
+_BLOCK = 4096
+"""Of a disk: a file takes up whole ones."""
+_BESIDE = 64 << 10
+"""For the manifest, the signature, folders, and what the store notes."""
 
 
 def pack(
@@ -60,7 +65,12 @@ def pack(
 
 
 def unpack(
-    archive: BinaryIO | Path, into: Path, keys: TrustedKeys | None, *, progress: Progress | None = None
+    archive: BinaryIO | Path,
+    into: Path,
+    keys: TrustedKeys | None,
+    *,
+    keep_free: int = 0,
+    progress: Progress | None = None,
 ) -> Bundle:
     """Make the folder `into` of the bundle in `archive`, all of it checked, and on the disk.
 
@@ -71,6 +81,7 @@ def unpack(
         archive: the file, or a stream of it, which is read once, to its end.
         into: the folder, which must not be there; its parent must.
         keys: the keys one of which must have signed the bundle; None: it may be anyone's.
+        keep_free: bytes that must stay free on the disk.
         progress: hears how far it is.
 
     Raises BundleError, as one of its kinds in `whycam.errors`, that says what is wrong and what to do.
@@ -78,7 +89,7 @@ def unpack(
     with opened(archive) as (file, name):
         reader = ArchiveReader(file, name)
         judge(reader.head, keys, name)
-        _check_room(reader.head.manifest, into, name)
+        check_room(reader.head, into, name, keep_free)
         try:
             into.mkdir()
             try:
@@ -118,6 +129,22 @@ def judge(head: Head, keys: TrustedKeys | None, name: str | Path) -> str | None:
         return check_signature(head.manifest_bytes, head.signature, keys)
     except BundleError as error:
         raise type(error)(f"{name}: {error}") from None
+
+
+def check_room(head: Head, into: Path, name: str | Path, keep_free: int) -> None:
+    """Raise BundleTooLargeError unless `keep_free` bytes stay free when the bundle called `name` is in `into`."""
+    sizes = (entry.bytes for entry in head.manifest.files.values())
+    wanted = sum(-(-size // _BLOCK) * _BLOCK for size in sizes) + _BESIDE
+    try:
+        free = shutil.disk_usage(into.parent).free
+    except OSError as error:
+        raise BundleError(f"{into.parent}: cannot be read ({error.strerror}); make it, or allow it") from error
+    if wanted + keep_free > free:
+        stay = f", of which {keep_free / _MIB:.1f} MiB stay free for alerts (evidence.min_free_bytes)"
+        raise BundleTooLargeError(
+            f"{name}: its files need {wanted / _MIB:.1f} MiB, and {into.parent} has {free / _MIB:.1f} MiB left"
+            f"{stay if keep_free else ''}; make room"
+        )
 
 
 def _unpack(reader: ArchiveReader, into: Path, name: str, progress: Progress | None) -> None:
@@ -161,18 +188,6 @@ def _write(file: BinaryIO, bundle: Bundle, head: Head, progress: Progress | None
 
 def _write_small(file: BinaryIO, name: str, content: bytes) -> None:
     file.write(member_header(name, len(content)) + content + bytes(-len(content) % BLOCK))
-
-
-def _check_room(manifest: Manifest, into: Path, name: str) -> None:
-    wanted = sum(entry.bytes for entry in manifest.files.values())
-    try:
-        free = shutil.disk_usage(into.parent).free
-    except OSError as error:
-        raise BundleError(f"{into.parent}: cannot be read ({error.strerror}); make it, or allow it") from error
-    if wanted > free:
-        raise BundleTooLargeError(
-            f"{name}: its files need {wanted >> 20} MiB, and {into.parent} has {free >> 20} MiB left; make room"
-        )
 
 
 @contextmanager

@@ -42,6 +42,8 @@ NameArgument = Annotated[
     typer.Argument(metavar="NAME", help="The bundle's name; not needed where there is one alone.", show_default=False),
 ]
 _LOOK_SECONDS = 0.5
+_UNCONFIGURED_FREE_BYTES = 32 << 20
+"""What stays free on the disk where no configuration says how much alerts want."""
 
 
 @app.command()
@@ -72,6 +74,7 @@ def install(
         opened,
         trusted,
         () if device is None else device.cameras,
+        keep_free=_UNCONFIGURED_FREE_BYTES if device is None else device.evidence.min_free_bytes,
         stage=lambda what: print(f"whycam: {what}", file=sys.stderr, flush=True),
     )
     if as_json:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from whycam.bundle import Bundle
-from whycam.bundle.archive import judge, read_directory, unpack
+from whycam.bundle.archive import check_room, judge, read_directory, unpack
 from whycam.bundle.archive_reader import ArchiveReader, Head, check_sizes
 from whycam.bundle.graph_check import check_graph
 from whycam.bundle.manifest import MANIFEST, SIGNATURE
@@ -83,13 +83,17 @@ class Source:
         """The id that its version gets."""
         return id_of(self.head.manifest_bytes)
 
-    def unpack(self, into: Path) -> Bundle:
-        """Make the folder `into` of it, each file checked, and on the disk; raises BundleError, and leaves nothing."""
+    def unpack(self, into: Path, keep_free: int = 0) -> Bundle:
+        """Make the folder `into` of it, each file checked, and on the disk, on which `keep_free` bytes stay free.
+
+        Raises BundleError, and leaves nothing.
+        """
         if self._file is None:
+            check_room(self.head, into, self.path, keep_free)
             bundle = _copied(self.path, self.head, into)
         else:
             self._file.seek(0)
-            bundle = unpack(self._file, into, None)
+            bundle = unpack(self._file, into, None, keep_free=keep_free)
         if read_manifest(into) != self.head.manifest_bytes:
             shutil.rmtree(into, ignore_errors=True)
             raise DamagedBundleError(f"{self.path}: was changed meanwhile; run this again")
@@ -116,6 +120,7 @@ def install(
     keys: TrustedKeys | None,
     cameras: Collection[Camera] = (),
     *,
+    keep_free: int = 0,
     test: Test = self_test_apart,
     stage: Callable[[str], None] = lambda _: None,
 ) -> Installation:
@@ -126,6 +131,7 @@ def install(
         store: where bundles are installed.
         keys: the keys one of which must have signed it; None: it may be anyone's.
         cameras: those of the device: the bundle is tested with the precision and the providers of those that run it.
+        keep_free: bytes that must stay free on the disk, for alerts.
         test: runs the self-test.
         stage: hears what is being done.
 
@@ -155,12 +161,14 @@ def install(
         part = versions / f".{id}.part"
         with _told(part):
             shutil.rmtree(part, ignore_errors=True)
-            source.unpack(part)
+            source.unpack(part, keep_free)
             sync_directory(versions)
         try:
             tests = tuple(_tested(part, source.path, setting, test, stage) for setting in settings)
             with slot.changing():
-                if before.current == id == slot.current:
+                # Somebody may have gone back while it was tested.
+                previous = slot.current
+                if previous == id:
                     slot.repair(part, signed_by)
                     slot.restart_trial()
                 else:
@@ -173,7 +181,7 @@ def install(
                 for folder in (versions, slot.folder):
                     with suppress(OSError):
                         folder.rmdir()
-    return Installation(manifest.name, manifest.version, id, before.current, signed_by, True, tests, tuple(removed))
+    return Installation(manifest.name, manifest.version, id, previous, signed_by, True, tests, tuple(removed))
 
 
 def _tested(part: Path, name: Path, setting: Setting, test: Test, stage: Callable[[str], None]) -> SelfTest:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from tests.chaos.small_disk import can_mount, fill, tmpfs
+from tests.chaos.small_disk import can_loop, can_mount, ext4, fill, tmpfs
 from tests.runtime import tiny_bundle
 from tests.runtime.deployment.test_self_test import change
 from tests.runtime.deployment.versions import id_at, make, make_key, packed, passed, put, sign, states
@@ -21,6 +22,7 @@ from whycam.bundle import Bundle
 from whycam.bundle.manifest import SIGNATURE
 from whycam.deployment.install import Source, install
 from whycam.deployment.owner import act_as_owner
+from whycam.deployment.self_test import SelfTest
 from whycam.deployment.store import BundleStore
 from whycam.errors import BundleError, InputError
 
@@ -109,12 +111,13 @@ def test_a_bundle_of_a_stranger_is_refused(tmp_path: Path, whycam: Whycam, store
     assert not tree(store.root)
 
 
-def config(folder: Path, bundle: Path, **camera: object) -> Path:
-    """A configuration with a camera on `bundle`."""
+def config(folder: Path, bundle: Path, *, min_free: int = 0, **camera: object) -> Path:
+    """A configuration with a camera on `bundle`, and so many bytes for alerts."""
     lines = ["device = 'post'", "[[camera]]", "name = 'gate'", "source = 'rtsp://127.0.0.1/'", f"bundle = '{bundle}'"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in camera.items()]
     path = folder / "whycam.toml"
-    path.write_text("\n".join([*lines, "[bundles]", f"directory = '{folder / 'store'}'"]) + "\n")
+    lines += ["[bundles]", f"directory = '{folder / 'store'}'", "[evidence]", f"min_free_bytes = {min_free}"]
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 
@@ -229,13 +232,49 @@ def test_a_full_disk_is_one_line_and_changes_nothing(leave: int, tmp_path: Path,
         store = BundleStore(disk / "store")
         put(store, first, confirm=False)
         before = tree(store.root)
+        given = ("-c", config(disk, store.root / "colours" / "current", min_free=0), "--allow-unsigned")
         filler = fill(disk, leave)
-        line = refused(whycam("bundle", "install", second, "--store", store.root, "--allow-unsigned"))
+        line = refused(whycam("bundle", "install", second, *given))
         assert "make room" in line
         assert tree(store.root) == before
         assert states(store) == {id_at(first): "on-trial"}
         filler.unlink()
-        assert whycam("bundle", "install", second, "--store", store.root, "--allow-unsigned").returncode == 0
+        assert whycam("bundle", "install", second, *given).returncode == 0
+
+
+@pytest.mark.skipif(can_loop() is not None, reason=str(can_loop()))
+@pytest.mark.parametrize("form", ["directory", "archive"])
+def test_installing_leaves_room_for_alerts(form: str, tmp_path: Path, whycam: Whycam) -> None:
+    bundle = make(tmp_path / "colours.whycam")
+    given = packed(bundle) if form == "archive" else bundle
+    disk = tmp_path / "disk"
+    with ext4(tmp_path / "image", disk, "16M"):
+        store = BundleStore(disk / "store")
+        keep = 4 << 20
+        settings = config(disk, store.root / "colours" / "current", min_free=keep)
+        filler = fill(disk, keep + 64 * 1024)
+        line = refused(whycam("bundle", "install", given, "-c", settings, "--allow-unsigned"))
+        assert "of which 4.0 MiB stay free for alerts (evidence.min_free_bytes); make room" in line
+        assert not tree(store.root)
+        os.truncate(filler, filler.stat().st_size - (1 << 20))
+        run = whycam("bundle", "install", given, "-c", settings, "--allow-unsigned")
+        assert run.returncode == 0, run.stderr
+        assert shutil.disk_usage(disk).free >= keep
+        # Where no configuration says how much: less, and not nothing.
+        other = ("--store", disk / "other", "--allow-unsigned")
+        assert "of which 32.0 MiB stay free" in refused(whycam("bundle", "install", given, *other))
+
+
+def test_what_was_current_before_is_told_as_it_was_at_the_switch(tmp_path: Path, store: BundleStore) -> None:
+    first, second = (put(store, make(tmp_path / version, version)) for version in ("1", "2"))
+    slot = store.slot("colours")
+
+    def going_back(path: Path, precision: str, providers: Sequence[str] | None) -> SelfTest:
+        with slot.changing():
+            assert slot.go_back("asked for meanwhile").id == second
+        return passed(path, precision, providers)
+
+    assert install(Source(make(tmp_path / "3", "3")), store, None, test=going_back).previous == first
 
 
 @pytest.mark.skipif(can_mount() is not None, reason=str(can_mount()))
