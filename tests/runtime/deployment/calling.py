@@ -16,8 +16,12 @@ def command(folder: Path, store: Path, keys: Path) -> Path:
         "group=$1 sub=$2\n"
         "shift 2\n"
         f"options=(--store '{store}' --keys '{keys}')\n"
-        f"[ $sub != verify ] || options=(--keys '{keys}')\n"
-        f"[ $sub = install ] || [ $sub = verify ] || options=(--store '{store}')\n"
+        "case $sub in\n"
+        f"verify) options=(--keys '{keys}') ;;\n"
+        "inspect) options=() ;;\n"
+        "install) ;;\n"
+        f"*) options=(--store '{store}') ;;\n"
+        "esac\n"
         f'exec {sys.executable} -m whycam "$group" "$sub" "$@" "${{options[@]}}"\n'
     )
     program.chmod(0o755)

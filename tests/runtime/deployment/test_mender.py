@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Mender:
         self.old = put(self.store, make(folder / "old", "1"))
         self.key = make_key(folder / "keys")
         self.files = folder / "files"
-        self._whycam = command(folder, self.store.root, folder / "keys")
+        self.whycam = command(folder, self.store.root, folder / "keys")
         for name in ("header", "tmp", "files"):
             (self.files / name).mkdir(parents=True)
 
@@ -45,7 +46,7 @@ class Mender:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "WHYCAM": str(self._whycam), "WHYCAM_TRIAL_SECONDS": str(seconds)},
+            env={**os.environ, "WHYCAM": str(self.whycam), "WHYCAM_TRIAL_SECONDS": str(seconds)},
         )
 
 
@@ -136,6 +137,49 @@ def test_a_version_that_was_there_before_with_another_signature_stays_when_the_a
     assert rolled_back.returncode == 0
     assert "nothing was installed" in rolled_back.stderr
     assert mender.slot.current == there
+
+
+def kill_at_install(mender: Mender, folder: Path, *, switched: bool) -> None:
+    """The module dies when `whycam bundle install` has switched and said nothing yet, or before that begins."""
+    real, killing = mender.whycam, folder / "killing"
+    ends = f"'{real}' \"$@\" >/dev/null\n" if switched else ""
+    killing.write_text(f'#!/usr/bin/env bash\n[ "$2" = install ] || exec \'{real}\' "$@"\n{ends}kill -KILL $PPID\n')
+    killing.chmod(0o755)
+    mender.whycam = killing
+    assert mender("ArtifactInstall").returncode == -signal.SIGKILL
+    mender.whycam = real
+    assert not (mender.files / "tmp" / "installed.json").exists()
+
+
+def test_an_installation_that_is_killed_after_the_switch_is_rolled_back(mender: Mender, tmp_path: Path) -> None:
+    new = mender.payload(make(tmp_path / "new", "2"))
+    kill_at_install(mender, tmp_path, switched=True)
+    assert states(mender.store) == {mender.old: "before", new: "on-trial"}
+    rolled_back = mender("ArtifactRollback")
+    assert rolled_back.returncode == 0, rolled_back.stderr
+    assert states(mender.store) == {mender.old: "current", new: "rolled-back"}
+
+
+def test_an_installation_that_is_killed_before_the_switch_leaves_nothing_to_go_back_from(
+    mender: Mender, tmp_path: Path
+) -> None:
+    earlier = mender.old
+    held = put(mender.store, make(tmp_path / "held", "1.5"))
+    mender.payload(make(tmp_path / "new", "2"))
+    kill_at_install(mender, tmp_path, switched=False)
+    rolled_back = mender("ArtifactRollback")
+    assert (rolled_back.returncode, "nothing was installed" in rolled_back.stderr) == (0, True)
+    assert states(mender.store) == {earlier: "before", held: "current"}
+
+
+def test_a_version_that_was_there_before_stays_when_its_installation_is_killed(mender: Mender, tmp_path: Path) -> None:
+    same = make(tmp_path / "same", "2")
+    id = mender.payload(same)
+    put(mender.store, same, confirm=False)
+    kill_at_install(mender, tmp_path, switched=True)
+    rolled_back = mender("ArtifactRollback")
+    assert (rolled_back.returncode, "was the current version before" in rolled_back.stderr) == (0, True)
+    assert states(mender.store) == {mender.old: "before", id: "on-trial"}
 
 
 def test_an_artifact_of_several_files_is_refused(mender: Mender) -> None:
