@@ -20,7 +20,7 @@ hash_passwords() {
   fi
 }
 
-[ $# -gt 0 ] && [[ $1 != -* ]] || fail "name the broker as devices will, first its name: sudo ./prepare.sh broker.example 192.0.2.7"
+[[ ${1--} != -* ]] || fail "name the broker as devices will, first its name: sudo ./prepare.sh broker.example 192.0.2.7"
 [ "$(id -u)" = 0 ] || fail "only root can give files to the containers' users: sudo ./prepare.sh $*"
 for made in .env certificates secrets; do
   [ ! -e "$made" ] || fail "$PWD/$made is there already; move it away first, nothing is overwritten"

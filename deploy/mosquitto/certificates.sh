@@ -121,7 +121,7 @@ make_server() {
   [ $# -gt 0 ] || fail "server: name the broker as devices will: certificates.sh server broker.example 192.0.2.7"
   need_authority
   local name
-  alternatives= purpose=serverAuth
+  alternatives='' purpose=serverAuth
   for name; do
     [[ $name =~ ^[A-Za-z0-9.:-]+$ && ${#name} -le 253 ]] || fail "server: '$name' is neither a host's name nor an address"
     if [[ $name =~ ^[0-9.]+$ || $name == *:* ]]; then
@@ -143,7 +143,7 @@ make_clients() {
     absent "$directory/clients/$user.key" "$directory/clients/$user.crt"
   done
   make_folder "$directory/clients"
-  alternatives= purpose=clientAuth
+  alternatives='' purpose=clientAuth
   for user; do
     sign "$user" "$directory/clients/$user"
   done
@@ -159,11 +159,14 @@ revoke() {
   echo "$directory/ca.crl: copy it to the broker and restart that"
 }
 
-directory=certificates days=
+directory=certificates days=''
 while [ $# -gt 0 ]; do
   case $1 in
-    -d) directory=${2-} && shift 2 || fail "-d: name a directory" ;;
-    --days) days=${2-} && shift 2 || fail "--days: name a number" ;;
+    -d | --days)
+      [ $# -gt 1 ] || fail "$1: name $([ "$1" = -d ] && echo a directory || echo a number)"
+      if [ "$1" = -d ]; then directory=$2; else days=$2; fi
+      shift 2
+      ;;
     -h | --help) usage && exit ;;
     -*) fail "$1: no such option; see --help" ;;
     *) break ;;

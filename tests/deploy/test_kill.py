@@ -19,7 +19,7 @@ set -T
 trap 'if [ $((KILLED += 1)) = "$KILL_AT" ]; then kill -KILL "$$"; fi; echo "$KILLED" >/tmp/killed' DEBUG
 KILLED=0
 """
-MOMENTS = 12
+MOMENTS = 6
 
 
 @pytest.fixture(scope="module")

@@ -136,5 +136,8 @@ def _password_problem(installation: Installation, settings: Broker) -> Finding |
     except InputError as error:
         if os.geteuid() not in (0, installation.user.uid) or settings.password_credential is not None:
             return skipped("broker.login", str(error), f"sudo whycam doctor -c {installation.path}")
-        return failure("broker.login", str(error), f"sudo chown {installation.user.name}: {settings.password_file}")
+        path, user = settings.password_file, installation.user.name
+        there = path is not None and path.exists()
+        fix = f"sudo chown {user}: {path}" if there else f"sudo install -m 600 -o {user} /dev/stdin {path}"
+        return failure("broker.login", str(error), fix)
     return None

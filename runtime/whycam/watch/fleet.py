@@ -37,26 +37,26 @@ class Latest(Generic[_Value]):
     """What was said last, until it is too old to be true."""
 
     at_least_seconds: float
-    """It holds for so long, or for three times the pause before it."""
+    """It holds for so long, or for three times the shorter of the two pauses before it: one may have been a silence."""
     value: _Value | None = None
     _at: float = -math.inf
-    _pause: float = 0.0
+    _pauses: tuple[float, ...] = ()
 
     def put(self, value: _Value) -> None:
         """Say this from now on."""
         now = time.monotonic()
         if self.value is not None:
-            self._pause = now - self._at
+            self._pauses = (*self._pauses[-1:], now - self._at)
         self.value, self._at = value, now
 
     def get(self) -> _Value | None:
         """What was said; None where it is too old."""
-        fresh = time.monotonic() - self._at <= max(self.at_least_seconds, 3 * self._pause)
+        fresh = time.monotonic() - self._at <= max(self.at_least_seconds, 3 * min(self._pauses, default=0.0))
         return self.value if fresh else None
 
     def clear(self) -> None:
         """Nothing is known any more."""
-        self.value, self._at, self._pause = None, -math.inf, 0.0
+        self.value, self._at, self._pauses = None, -math.inf, ()
 
 
 @dataclass

@@ -207,6 +207,18 @@ def test_what_was_said_holds_for_its_time_or_three_pauses() -> None:
     until(lambda: once.get() is None, "its end")
 
 
+def test_a_silence_does_not_make_what_follows_hold_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("whycam.watch.fleet.time.monotonic", lambda: clock[0])
+    said: Latest[int] = Latest(1)
+    for clock[0] in (0.0, 30.0, 60.0, 3660.0):
+        said.put(1)
+    clock[0] = 3660.0 + 90
+    assert said.get() == 1
+    clock[0] += 1
+    assert said.get() is None
+
+
 def test_memory_and_series_stay_bounded_whatever_is_published(told: Told) -> None:
     table = {f"{number}": 0.5 for number in range(5000)}
     for number in range(1500):
