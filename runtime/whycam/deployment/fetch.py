@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import os
 import shutil
 import time
@@ -54,7 +55,14 @@ def fetch(
     deadline = time.monotonic() + FETCH_SECONDS
     digest = hashlib.sha256()
     what = url or file or ""
-    with _opened(origins, url, file) as source, _written(into) as target:
+
+    def check() -> None:
+        if stopped():
+            raise InputError(f"{what}: given up, the service is stopping")
+        if time.monotonic() > deadline:
+            raise InputError(f"{what}: did not come within {FETCH_SECONDS:.0f} s")
+
+    with _opened(origins, url, file, check) as source, _written(into) as target:
         for chunk in _chunks(source, what):
             digest.update(chunk)
             _write(target, chunk)
@@ -64,13 +72,58 @@ def fetch(
                 raise BundleTooLargeError(
                     f"{what}: the disk is full with it, but for {keep_free >> 20} MiB that stay free; make room"
                 )
-            if stopped():
-                raise InputError(f"{what}: given up, the service is stopping")
-            if time.monotonic() > deadline:
-                raise InputError(f"{what}: did not come within {FETCH_SECONDS:.0f} s")
+            check()
     if digest.hexdigest() != sha256:
         found = digest.hexdigest()
         raise DamagedBundleError(f"{what}: its SHA-256 is {found}, not the one that was named; copy it again")
+
+
+class _Watched(io.RawIOBase):
+    """What a server sends, headers too, with a look at the time before each piece that is waited for."""
+
+    def __init__(self, sent: io.RawIOBase, check: Callable[[], None]) -> None:
+        self._sent = sent
+        self._check = check
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._check()
+        return self._sent.readinto(buffer)
+
+    def close(self) -> None:
+        self._sent.close()
+        super().close()
+
+
+class _Http(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Opens http and https; `check` raises where an answer is not to be waited for any more."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connects(http.client.HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connects(http.client.HTTPSConnection), req)
+
+    def _connects(self, kind: type[http.client.HTTPConnection]) -> Any:
+        check = self._check
+
+        class Response(http.client.HTTPResponse):
+            def __init__(self, *given: Any, **named: Any) -> None:
+                super().__init__(*given, **named)
+                self.fp = BufferedReader(_Watched(self.fp.detach(), check))
+
+        def connect(*given: Any, **named: Any) -> http.client.HTTPConnection:
+            connection = kind(*given, **named)
+            connection.response_class = Response
+            return connection
+
+        return connect
 
 
 class _Redirections(urllib.request.HTTPRedirectHandler):
@@ -88,11 +141,15 @@ class _Redirections(urllib.request.HTTPRedirectHandler):
             self._origins.check_url(newurl)
         except InputError as error:
             raise InputError(f"{req.full_url}: leads elsewhere: {error}") from None
+        # What comes with it is of no use; urllib would read it all.
+        fp.close()
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @contextmanager
-def _opened(origins: Origins, url: str | None, file: str | None) -> Iterator[BufferedReader | http.client.HTTPResponse]:
+def _opened(
+    origins: Origins, url: str | None, file: str | None, check: Callable[[], None]
+) -> Iterator[BufferedReader | http.client.HTTPResponse]:
     if url is None:
         with origins.open_file(file or "") as source:
             yield source
@@ -102,8 +159,7 @@ def _opened(origins: Origins, url: str | None, file: str | None) -> Iterator[Buf
     # Not what urllib would add by itself: it also opens files, FTP and data.
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        _Http(check),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _Redirections(origins),

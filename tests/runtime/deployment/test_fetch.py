@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
-from tests.runtime.deployment.web import Web, redirect
+from tests.runtime.deployment.web import Web, drip, redirect
 from whycam.deployment import fetch as fetch_module
 from whycam.deployment.fetch import fetch
 from whycam.deployment.origins import Origins
@@ -135,20 +134,19 @@ def test_a_server_that_falls_silent_is_given_up(
         fetch(origins, tmp_path / "it", SHA256, url=f"{web.url}/fleet/bundle")
 
 
+BEGUN = {
+    "headers": b"HTTP/1.1 200 OK\r\nX: ",
+    "content": b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n",
+    "redirection": b"HTTP/1.1 302 Found\r\nLocation: /fleet/bundle\r\nX: ",
+}
+
+
+@pytest.mark.parametrize("begun", BEGUN)
 @pytest.mark.parametrize("why", ["too late", "stopping"])
 def test_a_server_that_sends_byte_by_byte_is_given_up(
-    why: str, web: Web, origins: Origins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    why: str, begun: str, web: Web, origins: Origins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dripping(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(1 << 20))
-        handler.end_headers()
-        with suppress(OSError):
-            for _ in range(100):
-                handler.wfile.write(b"x")
-                time.sleep(0.1)
-
-    web.pages["/fleet/bundle"] = dripping
+    web.pages["/fleet/dripping"] = drip(BEGUN[begun])
     monkeypatch.setattr(fetch_module, "FETCH_SECONDS", 1 if why == "too late" else 3600)
     began = time.monotonic()
     with pytest.raises(InputError, match="did not come within" if why == "too late" else "the service is stopping"):
@@ -156,9 +154,17 @@ def test_a_server_that_sends_byte_by_byte_is_given_up(
             origins,
             tmp_path / "it",
             SHA256,
-            url=f"{web.url}/fleet/bundle",
+            url=f"{web.url}/fleet/dripping",
             stopped=lambda: why == "stopping" and time.monotonic() - began > 1,
         )
+    assert time.monotonic() - began < 5
+
+
+def test_what_comes_with_a_redirection_is_not_waited_for(web: Web, origins: Origins, tmp_path: Path) -> None:
+    web.pages["/fleet/latest"] = drip(b"HTTP/1.1 302 Found\r\nLocation: /fleet/bundle\r\n\r\n")
+    began = time.monotonic()
+    fetch(origins, tmp_path / "it", SHA256, url=f"{web.url}/fleet/latest")
+    assert (tmp_path / "it").read_bytes() == CONTENT
     assert time.monotonic() - began < 5
 
 

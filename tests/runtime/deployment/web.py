@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
@@ -48,6 +50,20 @@ class Web:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def drip(answer: bytes, times: int = 100) -> Answer:
+    """Sends the beginning of an answer, and then goes on with a byte each tenth of a second."""
+
+    def dripping(handler: BaseHTTPRequestHandler) -> None:
+        with suppress(OSError):
+            handler.wfile.write(answer)
+            for _ in range(times):
+                handler.wfile.write(b"x")
+                time.sleep(0.1)
+        handler.close_connection = True
+
+    return dripping
 
 
 def redirect(to: str) -> Answer:
