@@ -110,13 +110,22 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why: kept, and told to subscribers.")] = "asked for",
     config: ConfigOption = None,
     store: StoreOption = None,
+    keys: KeysOption = None,
+    allow_unsigned: AllowUnsignedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go back to the version of a bundle before the current one; the service takes it up by itself."""
-    opened = _store(device_config(config), store, write=True)
+    """Go back to the version of a bundle before the current one; the service takes it up by itself.
+
+    It must be one that the device trusts still, as for install.
+    """
+    from whycam.commands.trust import keys_to_go_back
+    from whycam.deployment.rollback import roll_back
+
+    device = device_config(config)
+    trusted = keys_to_go_back(config, keys, allow_unsigned)
+    opened = _store(device, store, write=True)
     slot = opened.slot(_only(opened, name))
-    with slot.changing():
-        event = slot.go_back(printable(" ".join(reason.split())) or "asked for", to)
+    event = roll_back(slot, printable(" ".join(reason.split())) or "asked for", to, trusted)
     version = slot.look().record.versions[event.previous or ""].version
     if as_json:
         print(json.dumps({"name": slot.name, "from": event.id, "to": event.previous, "version": version}))

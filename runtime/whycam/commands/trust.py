@@ -49,6 +49,14 @@ def device_config(path: Path | None) -> Config | None:
     return load_config(path or DEVICE_CONFIG)
 
 
+def keys_to_go_back(config: Path | None, folder: Path | None, allow_unsigned: bool) -> TrustedKeys | None:
+    """As `trusted_keys`, for a version that is installed: where nothing says whom to trust, the service runs any."""
+    device = device_config(config)
+    if folder is None and (device is None or device.bundles.trust_directory is None):
+        return None
+    return trusted_keys(config, folder, allow_unsigned)
+
+
 def trusted_keys(config: Path | None, folder: Path | None, allow_unsigned: bool) -> TrustedKeys | None:
     """The keys one of which must have signed a bundle; None where it may be anyone's.
 

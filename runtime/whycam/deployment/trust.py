@@ -8,6 +8,7 @@ from whycam.bundle import Bundle
 from whycam.bundle.archive import judge, read_directory
 from whycam.bundle.signature import TrustedKeys
 from whycam.config.models import Bundles
+from whycam.errors import BrokenSignatureError, BundleError, UnsignedBundleError, UntrustedBundleError
 
 
 def open_trusted(path: Path, settings: Bundles) -> Bundle:
@@ -21,3 +22,14 @@ def open_trusted(path: Path, settings: Bundles) -> Bundle:
     judge(head, TrustedKeys.read(settings.trust_directory), path)
     # Of the very bytes that were judged.
     return Bundle(path, head.manifest)
+
+
+def is_trusted(path: Path, settings: Bundles) -> bool:
+    """Whether the service would not refuse the bundle at `path` for who has signed it; what else it is counts not."""
+    try:
+        open_trusted(path, settings)
+    except (UnsignedBundleError, UntrustedBundleError, BrokenSignatureError):
+        return False
+    except BundleError:
+        pass
+    return True

@@ -16,6 +16,7 @@ from whycam.alerts.outbox import Outbox
 from whycam.config.file import load_config
 from whycam.config.models import Config
 from whycam.deployment.store import BundleStore
+from whycam.deployment.trust import is_trusted
 from whycam.detect import Decision
 from whycam.drift import DriftReport
 from whycam.errors import InputError, WhycamError
@@ -98,7 +99,7 @@ class Service:
         self._reporter = Reporter(self.config, self._composer, self._outbox, self._store, self._metrics)
         self._answering = Answering(self._composer, self._metrics, self.config.explain)
         self._scoring = Scoring(self._scored)
-        self._trials = Trials(config.bundles.grace_seconds)
+        self._trials = Trials(config.bundles.grace_seconds, lambda path: is_trusted(path, config.bundles))
         self._models = Models(config.explain, config.threads, self._loading, config.bundles, self._trials.barred)
         self._said: dict[tuple[str, str], float] = {}
         self._said_lock = threading.Lock()

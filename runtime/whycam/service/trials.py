@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -48,12 +48,13 @@ class _Trial:
 class Trials:
     """The trials of the bundles that cameras run; the main thread's."""
 
-    def __init__(self, grace_seconds: float) -> None:
-        """With so long for a bundle to score the frames that come."""
+    def __init__(self, grace_seconds: float, trusts: Callable[[Path], bool] = lambda _: True) -> None:
+        """With so long for a bundle to score the frames that come; `trusts` the bundles in folders that may be run."""
         self.rollbacks = 0
         self.barred: dict[Path, str] = {}
         """Versions that must not be loaded, by their folders: why."""
         self._grace = grace_seconds
+        self._trusts = trusts
         self._trials: dict[Path, _Trial] = {}
 
     def finish(self, cameras: Iterable[CameraConfig]) -> None:
@@ -91,7 +92,9 @@ class Trials:
                 continue
             reason = f"the service ended {trial.starts} times while it was on trial"
             if not self._take_back(slot.folder, reason):
-                self.barred[path] = f"bundle '{slot.name}': {reason}; install another version"
+                failed = slot.look().trial
+                why = reason if failed is None or failed.failed is None else failed.failed
+                self.barred[path] = f"bundle '{slot.name}': {why}; install another version"
 
     def refused(self, cameras: Mapping[str, tuple[CameraConfig, str]]) -> bool:
         """These could not be set up, by name, with the reason; whether a version is taken back for that."""
@@ -175,12 +178,17 @@ class Trials:
             log.info("bundle '%s': %s has held", trial.slot.name, trial.id)
 
     def _take_back(self, folder: Path, reason: str) -> bool:
-        """Go back to the version before; False where there is none, or that cannot be for now."""
+        """Go back to the version before; False where there is none that is trusted, or that cannot be for now."""
         trial = self._trials[folder]
         slot = trial.slot
         try:
             with slot.changing():
-                event = None if slot.look().before is None else slot.go_back(reason)
+                before = slot.look().before
+                trusted = before is not None and self._trusts(slot.path_of(before))
+                if before is not None and not trusted:
+                    # Its cameras would be left out all the same, from the next start on.
+                    reason += ", and the version before it is not trusted here any more"
+                event = slot.go_back(reason) if trusted else None
                 if event is None:
                     slot.fail_trial(reason)
         except InputError as error:
@@ -188,7 +196,8 @@ class Trials:
             return False
         del self._trials[folder]
         if event is None:
-            log.error("bundle '%s': %s; there is no version to go back to", slot.name, reason)
+            nothing = "there is no version to go back to"
+            log.error("bundle '%s': %s%s", slot.name, reason, "" if before is not None else f"; {nothing}")
             return False
         self.rollbacks += 1
         log.error("bundle '%s': %s is taken back, %s takes its place: %s", slot.name, event.id, event.previous, reason)

@@ -24,8 +24,9 @@ from tests.runtime.deployment.versions import id_at, make, make_key, put, sign, 
 from tests.runtime.mqtt.broker import missing
 from tests.runtime.service.faults import CRASH, HANG, site
 from tests.runtime.service.running import Running, write_video
-from whycam.config.models import Camera
+from whycam.config.models import Bundles, Camera
 from whycam.deployment.store import BundleStore
+from whycam.deployment.trust import is_trusted
 from whycam.mqtt.payloads import BundlesPayload
 from whycam.service.trials import DEATHS, Trials
 
@@ -330,3 +331,31 @@ def test_two_ways_to_one_slot_are_one_trial(tmp_path: Path) -> None:
     trial = store.slot("colours").look().trial
     assert trial is not None
     assert trial.starts == 1
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_version_that_is_not_trusted_any_more_does_not_take_the_place_of_a_failed_one(
+    trusted: bool, tmp_path: Path
+) -> None:
+    store, keys = BundleStore(tmp_path / "store"), tmp_path / "keys"
+    slot = store.slot("colours")
+    old, new = make(tmp_path / "1", "1"), make(tmp_path / "2", "2")
+    sign(old, make_key(keys, "old"))
+    sign(new, make_key(keys, "new"))
+    put(store, old)
+    put(store, new, confirm=False)
+    if not trusted:
+        (keys / "old.pub").unlink()
+    with slot.changing():
+        slot.count_start(DEATHS)
+    trials = Trials(4, lambda path: is_trusted(path, Bundles(trust_directory=keys)))
+    trials.begin([Camera(name="gate", source="video.mp4", bundle=slot.link)])
+    found = slot.look()
+    assert found.event is not None and found.event.reason is not None
+    if trusted:
+        assert (found.current, trials.barred) == (id_at(old), {})
+        return
+    assert (found.current, found.event.event) == (id_at(new), "failed")
+    assert found.event.reason.endswith("while it was on trial, and the version before it is not trusted here any more")
+    assert found.event.reason in trials.barred[slot.path_of(id_at(new))]
+    assert trials.rollbacks == 0
