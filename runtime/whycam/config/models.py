@@ -115,7 +115,9 @@ class Evidence(Table):
     )
     max_age_days: float = Field(default=30.0, gt=0, le=3650, description="days after which evidence is deleted")
     min_free_bytes: int = Field(
-        default=256 * MIB, ge=0, description="bytes that stay free on the disk: alerts then go without evidence"
+        default=256 * MIB,
+        ge=0,
+        description="bytes that stay free on the disk: else alerts go without evidence, and no bundle is installed",
     )
 
 
