@@ -1,4 +1,4 @@
-"""`whycam bundle install|list|rollback|wait`: the bundles of this device."""
+"""`whycam bundle install|promote|list|rollback|wait`: the bundles of this device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from whycam.config.models import Config
     from whycam.deployment.install import Installation
-    from whycam.deployment.store import BundleStore, Installed
+    from whycam.deployment.slot import Installed, Slot
+    from whycam.deployment.store import BundleStore
 
 __all__ = ["app"]
 
@@ -44,6 +45,7 @@ NameArgument = Annotated[
 _LOOK_SECONDS = 0.5
 _UNCONFIGURED_FREE_BYTES = 32 << 20
 """What stays free on the disk where no configuration says how much alerts want."""
+_TO_END = "name it in a [[camera]]; what shadows alone run is installed with --candidate"
 
 
 @app.command()
@@ -53,6 +55,9 @@ def install(
     store: StoreOption = None,
     keys: KeysOption = None,
     allow_unsigned: AllowUnsignedOption = False,
+    candidate: Annotated[
+        bool, typer.Option("--candidate", help="Do not switch to it: shadows try it beside the one that runs.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Install a BUNDLE beside the one that runs, test it on this device, and switch to it, on trial.
@@ -74,15 +79,33 @@ def install(
         opened,
         trusted,
         () if device is None else device.cameras,
+        candidate=candidate,
         keep_free=_UNCONFIGURED_FREE_BYTES if device is None else device.evidence.min_free_bytes,
-        stage=lambda what: print(f"whycam: {what}", file=sys.stderr, flush=True),
+        stage=_say,
     )
-    if as_json:
-        link = str(opened.slot(made.name).link)
-        told: dict[str, object] = {**vars(made), "bundle": link, "tests": [test.as_dict() for test in made.tests]}
-        print(json.dumps(told))
-    else:
-        print(_told(made, opened))
+    slot = opened.slot(made.name)
+    _tell(made, slot.candidate_link if candidate else slot.link, as_json)
+
+
+@app.command()
+def promote(
+    name: NameArgument = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    keys: KeysOption = None,
+    allow_unsigned: AllowUnsignedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the candidate of a bundle current, on trial: test it as the cameras will run it, and switch to it."""
+    from whycam.commands.trust import trusted_keys
+    from whycam.deployment.promote import promote as promote_candidate
+
+    device = device_config(config)
+    trusted = trusted_keys(config, keys, allow_unsigned)
+    opened = _store(device, store, write=True)
+    cameras = () if device is None else device.cameras
+    made = promote_candidate(_only(opened, name), opened, trusted, cameras, stage=_say)
+    _tell(made, opened.slot(made.name).link, as_json)
 
 
 @app.command("list")
@@ -90,7 +113,9 @@ def list_bundles(config: ConfigOption = None, store: StoreOption = None, as_json
     """List what is installed: versions, which is current or on trial, who signed them, what happened last."""
     from rich.console import Console
 
-    found = _look(_store(device_config(config), store, write=False))
+    device = device_config(config)
+    opened = _store(device, store, write=False)
+    found = _look(opened)
     if as_json:
         print(json.dumps([_as_dict(one) for one in found], indent=2))
     elif not found:
@@ -99,6 +124,9 @@ def list_bundles(config: ConfigOption = None, store: StoreOption = None, as_json
         # What was kept is shown as it is, whatever it asks of a terminal.
         width = None if sys.stdout.isatty() else 140
         Console(width=width, highlight=False, markup=False, emoji=False).print(_table(found))
+        for one in found:
+            if one.trial is not None and _is_nobodys(opened.slot(one.name), device):
+                print(f"{one.name}: no camera runs it, so that its trial cannot end; {_TO_END}")
 
 
 @app.command()
@@ -144,8 +172,11 @@ def wait(
     store: StoreOption = None,
 ) -> None:
     """Wait until the trial of a bundle has ended: exit status 0 where it has held, 1 where not, or not in time."""
-    opened = _store(device_config(config), store, write=False)
+    device = device_config(config)
+    opened = _store(device, store, write=False)
     slot = opened.slot(_only(opened, name))
+    if slot.look().trial is not None and _is_nobodys(slot, device):
+        raise InputError(f"bundle '{slot.name}': no camera runs {slot.link}, so that its trial cannot end; {_TO_END}")
     asked = id or slot.look().current
     deadline = time.monotonic() + seconds
     while (now := slot.look()).current == asked and now.trial is not None and now.trial.failed is None:
@@ -172,6 +203,11 @@ def _store(device: Config | None, folder: Path | None, *, write: bool) -> Bundle
     if write:
         act_as_owner(root)
     return BundleStore(root)
+
+
+def _is_nobodys(slot: Slot, device: Config | None) -> bool:
+    """Whether the configuration is known, and no camera runs the slot's current version as its own bundle."""
+    return device is not None and not any(slot.is_named_by(camera.bundle) for camera in device.cameras)
 
 
 def _configured(device: Config | None) -> Path:
@@ -202,7 +238,19 @@ def _only(store: BundleStore, name: str | None) -> str:
     return name
 
 
-def _told(made: Installation, store: BundleStore) -> str:
+def _say(what: str) -> None:
+    print(f"whycam: {what}", file=sys.stderr, flush=True)
+
+
+def _tell(made: Installation, link: Path, as_json: bool) -> None:
+    if as_json:
+        tests = [test.as_dict() for test in made.tests]
+        print(json.dumps({**vars(made), "bundle": str(link), "tests": tests}))
+    else:
+        print(_told(made, link))
+
+
+def _told(made: Installation, link: Path) -> str:
     what = f"{made.name} {made.version} ({made.id})"
     if not made.changed:
         return f"{what} is installed already"
@@ -210,7 +258,10 @@ def _told(made: Installation, store: BundleStore) -> str:
     if made.previous == made.id:
         return f"{what}{who} was installed already: its files are those of this bundle again"
     before = f"; before it: {made.previous}" if made.previous is not None else ""
-    link = store.slot(made.name).link
+    if link.name == "candidate":
+        return (
+            f"installed {what}{who} as {link}, for the shadows that name it; `whycam bundle promote` makes it current"
+        )
     return f"installed {what}{who} as {link}, on trial until the service has scored frames with it{before}"
 
 
@@ -220,6 +271,7 @@ def _as_dict(one: Installed) -> dict[str, object]:
         "name": one.name,
         "bundle": str(one.folder / "current"),
         "current": one.current,
+        "candidate": one.candidate,
         "before": one.before,
         "trial": None if one.trial is None else one.trial.model_dump(),
         "versions": [{"id": id, "state": one.state_of(id), **version.model_dump()} for id, version in versions],

@@ -22,8 +22,9 @@ from whycam.bundle.store import open_plain, read_manifest, sync_directory, write
 from whycam.config.models import Camera
 from whycam.deployment.isolated import self_test_apart
 from whycam.deployment.self_test import SelfTest
-from whycam.deployment.store import VERSIONS, BundleStore, Slot, id_of
-from whycam.errors import BundleError, DamagedBundleError
+from whycam.deployment.slot import CANDIDATE, VERSIONS, Slot, id_of
+from whycam.deployment.store import BundleStore
+from whycam.errors import BundleError, DamagedBundleError, InputError
 
 _CHUNK = 1 << 20
 
@@ -108,9 +109,15 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def settings_of(cameras: Collection[Camera], slot: Slot) -> tuple[Setting, ...]:
-    """With what those of `cameras` that name `slot` run its bundle, each once; `DEFAULT` where none does."""
-    found = [(one.precision, one.providers) for one in cameras if slot.is_named_by(one.bundle)]
+def settings_of(cameras: Collection[Camera], slot: Slot, *, candidate: bool = False) -> tuple[Setting, ...]:
+    """With what those of `cameras` that name `slot` run its bundle, each once; `DEFAULT` where none does.
+
+    Of a `candidate`, that is with what their shadows run it; with what they themselves would, where none does.
+    """
+    shadows = [one for camera in cameras if (one := camera.candidate) is not None]
+    found = [(one.precision, one.providers) for one in shadows if slot.is_named_by(one.bundle, CANDIDATE)]
+    if not (candidate and found):
+        found = [(one.precision, one.providers) for one in cameras if slot.is_named_by(one.bundle)]
     return tuple(dict.fromkeys(found)) or DEFAULT
 
 
@@ -120,6 +127,7 @@ def install(
     keys: TrustedKeys | None,
     cameras: Collection[Camera] = (),
     *,
+    candidate: bool = False,
     keep_free: int = 0,
     test: Test = self_test_apart,
     stage: Callable[[str], None] = lambda _: None,
@@ -130,6 +138,7 @@ def install(
         source: the bundle.
         store: where bundles are installed.
         keys: the keys one of which must have signed it; None: it may be anyone's.
+        candidate: it is to be the candidate beside what is current, which stays so.
         cameras: those of the device: the bundle is tested with the precision and the providers of those that run it.
         keep_free: bytes that must stay free on the disk, for alerts.
         test: runs the self-test.
@@ -150,7 +159,13 @@ def install(
         with slot.changing():
             removed = slot.prune()
             before = slot.look()
-        settings = settings_of(cameras, slot)
+        if candidate and before.current == id:
+            raise InputError(f"{source.path}: is current already ({id}); a candidate is another version")
+        settings = settings_of(cameras, slot, candidate=candidate)
+        if candidate and before.candidate == id and _whole(slot.path_of(id), head):
+            return Installation(
+                manifest.name, manifest.version, id, before.current, signed_by, False, (), tuple(removed)
+            )
         if before.current == id and _whole(slot.path_of(id), head):
             with slot.changing():
                 slot.restart_trial()
@@ -164,11 +179,13 @@ def install(
             source.unpack(part, keep_free)
             sync_directory(versions)
         try:
-            tests = tuple(_tested(part, source.path, setting, test, stage) for setting in settings)
+            tests = tuple(tested(part, source.path, setting, test, stage) for setting in settings)
             with slot.changing():
                 # Somebody may have gone back while it was tested.
                 previous = slot.current
-                if previous == id:
+                if candidate and previous != id:
+                    slot.set_candidate(part, id, manifest.version, signed_by)
+                elif previous == id:
                     slot.repair(part, signed_by)
                     slot.restart_trial()
                 else:
@@ -184,7 +201,8 @@ def install(
     return Installation(manifest.name, manifest.version, id, previous, signed_by, True, tests, tuple(removed))
 
 
-def _tested(part: Path, name: Path, setting: Setting, test: Test, stage: Callable[[str], None]) -> SelfTest:
+def tested(part: Path, name: Path, setting: Setting, test: Test, stage: Callable[[str], None]) -> SelfTest:
+    """The self-test of the bundle at `part`, which is told of as `name`; raises BundleError where it fails."""
     precision, providers = setting
     on = f" on {', '.join(providers)}" if providers else ""
     stage(f"self-test in {precision}{on}")

@@ -26,6 +26,7 @@ class Version(_Part):
     installed: float = Field(description="when, in seconds since the epoch")
     order: int = Field(ge=0, description="higher than that of all installed before it, whatever clock was set")
     previous: str | None = Field(default=None, description="the id of the version whose place it took")
+    candidate: bool = Field(default=False, description="it was never current, so that there is no going back to it")
     signed_by: str | None = Field(default=None, description="the trusted key's name; None where none was asked for")
 
 
@@ -72,6 +73,11 @@ class Record(_Part):
         """The newest event."""
         return self.events[-1] if self.events else None
 
+    @property
+    def next_order(self) -> int:
+        """The `order` of a version that is installed now."""
+        return 1 + max((one.order for one in self.versions.values()), default=0)
+
     def before(self, id: str) -> str | None:
         """The version to go back to from `id`: whose place it took, else the one installed before it; None: none."""
         own = self.versions.get(id)
@@ -79,7 +85,8 @@ class Record(_Part):
             return None
         if own.previous in self.versions and own.previous != id:
             return own.previous
-        older = [one for one, version in self.versions.items() if version.order < own.order]
+        tried = {one: version for one, version in self.versions.items() if not version.candidate}
+        older = [one for one, version in tried.items() if version.order < own.order]
         return max(older, key=lambda one: self.versions[one].order, default=None)
 
     def was_rolled_back(self, id: str) -> bool:
@@ -94,8 +101,8 @@ class Record(_Part):
         return self.model_copy(update={"events": (*self.events, one)[-MOST_EVENTS:]})
 
 
-def settled(record: Record, current: str | None) -> Record:
-    """`record` as it is true where `current` is the link's version: without what was announced and not done."""
+def settled(record: Record, current: str | None, candidate: str | None = None) -> Record:
+    """`record` as it is true where the links are `current` and `candidate`: without what was announced and not done."""
     back = record.going_back
     if back is not None:
         record = record.model_copy(update={"going_back": None})
@@ -110,6 +117,17 @@ def settled(record: Record, current: str | None) -> Record:
         if last is not None and last.event == "installed" and last.id == trial.id:
             record = record.model_copy(update={"events": record.events[:-1]})
         if all(one.id != trial.id for one in record.events):
-            versions = {id: one for id, one in record.versions.items() if id != trial.id}
-            record = record.model_copy(update={"versions": versions})
+            record = _as_candidate(record, trial.id)
+    gone = {id for id, one in record.versions.items() if one.candidate and id not in (current, candidate)}
+    if gone:
+        versions = {id: one for id, one in record.versions.items() if id not in gone}
+        record = record.model_copy(update={"versions": versions})
     return record
+
+
+def _as_candidate(record: Record, id: str) -> Record:
+    """With the version `id` as one that was never current."""
+    if id not in record.versions:
+        return record
+    entry = record.versions[id].model_copy(update={"candidate": True, "previous": None})
+    return record.model_copy(update={"versions": {**record.versions, id: entry}})

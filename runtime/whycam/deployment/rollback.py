@@ -5,7 +5,7 @@ from __future__ import annotations
 from whycam.bundle.archive import judge, read_directory
 from whycam.bundle.signature import TrustedKeys
 from whycam.deployment.record import Event
-from whycam.deployment.store import Slot
+from whycam.deployment.slot import Slot
 from whycam.errors import BrokenSignatureError, InputError, UnsignedBundleError, UntrustedBundleError
 
 
@@ -17,7 +17,7 @@ def roll_back(slot: Slot, reason: str, to: str | None, keys: TrustedKeys | None)
     """
     with slot.changing():
         now = slot.look()
-        others = [id for id in now.record.versions if id != now.current]
+        others = [id for id in now.record.versions if id not in (now.current, now.candidate)]
         if to is None and now.current is not None and now.before is None and others:
             raise InputError(
                 f"bundle '{slot.name}': no version before {now.current} has held; choose one with --to: "

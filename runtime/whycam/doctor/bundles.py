@@ -10,7 +10,7 @@ from whycam.bundle import Bundle
 from whycam.bundle.signature import TrustedKeys, check_signature
 from whycam.bundle.store import read_manifest, read_signature
 from whycam.config.models import Config
-from whycam.deployment.store import CURRENT
+from whycam.deployment.slot import CANDIDATE, CURRENT, is_free_place
 from whycam.detect.sessions import CPU_FORM, feature_file
 from whycam.doctor.installation import Installation
 from whycam.doctor.report import Finding, failure, listed, ok, warning
@@ -28,7 +28,7 @@ def models_of(config: Config) -> dict[Key, list[str]]:
     for camera in config.cameras:
         found.setdefault((camera.bundle, camera.precision, camera.providers), []).append(camera.name)
         shadow = camera.candidate
-        if shadow is not None:
+        if shadow is not None and not is_free_place(shadow.bundle):
             found.setdefault((shadow.bundle, shadow.precision, shadow.providers), []).append(f"{camera.name}{SHADOW}")
     return found
 
@@ -76,7 +76,7 @@ def _signed(config: Config, path: Path, keys: TrustedKeys, names: str) -> Iterat
         fix = f"sudo cp NAME.pub {keys.folder}    # the public key of who signed it"
         if not isinstance(error, UntrustedBundleError):
             fix = f"whycam bundle sign {path} --key NAME.key    # where the key is; then copy the bundle here again"
-            if path.name == CURRENT:
+            if path.name in (CURRENT, CANDIDATE):
                 pack = f"whycam bundle pack {path.parent.name}.whycam --key NAME.key"
                 fix = f"{pack}    # where the key is; then here:\n{renewal(path)}"
         if isinstance(error, UnsignedBundleError) and not keys.keys:
@@ -109,6 +109,8 @@ def renewal(path: Path) -> str:
     """What puts a whole bundle in this place: into the store by its command alone, for it holds a link and versions."""
     if path.name == CURRENT:
         return f"sudo whycam bundle install {path.parent.name}.whycam.tar"
+    if path.name == CANDIDATE:
+        return f"sudo whycam bundle install --candidate {path.parent.name}.whycam.tar"
     return f"whycam export MODEL.keras -o {path.name}    # on a workstation; then copy the folder to {path}"
 
 

@@ -354,6 +354,7 @@ class InstalledBundle(Payload):
         description="on-trial: it has yet to score frames, and is rolled back where it does not."
     )
     previous: str | None = Field(default=None, description="The version that a rollback goes to; null: none.")
+    candidate: str | None = Field(default=None, description="The version that shadows try; null: none.")
     signed_by: str | None = Field(default=None, description="The trusted key's name; null where none was asked for.")
     cameras: list[str] = Field(description="The cameras that run it.")
     event: BundleEvent | None = Field(default=None, description="What happened last.")

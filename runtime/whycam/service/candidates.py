@@ -21,7 +21,7 @@ from whycam.config.models import Camera as CameraConfig
 from whycam.deployment.golden import GOLDEN
 from whycam.deployment.install import Test
 from whycam.deployment.isolated import self_test_apart
-from whycam.deployment.store import id_of
+from whycam.deployment.slot import id_of
 from whycam.deployment.trust import open_trusted
 from whycam.errors import BundleError, InputError
 from whycam.service.trials import DEATHS

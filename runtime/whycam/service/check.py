@@ -7,6 +7,7 @@ from pathlib import Path
 from whycam.alerts.judge import thresholds_of
 from whycam.config.models import Camera, Config
 from whycam.config.secrets import broker_password, camera_url
+from whycam.deployment.slot import is_free_place
 from whycam.deployment.trust import open_trusted
 from whycam.detect.model import check_offered
 from whycam.detect.sessions import feature_file
@@ -40,6 +41,9 @@ def check_config(path: Path, config: Config) -> list[str]:
         name = f"camera '{camera.name}': "
         for role, checked in (("", camera), ("shadow: ", camera.candidate)):
             if checked is None:
+                continue
+            if role and is_free_place(checked.bundle):
+                told.append(f"{role}camera {camera.name}: no candidate is installed at {checked.bundle} yet")
                 continue
             try:
                 camera_url(checked)

@@ -13,7 +13,7 @@ from whycam.alerts.episodes import AlertEvent, Episode
 from whycam.alerts.evidence import EvidenceStore
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Config
-from whycam.deployment.store import bundle_name
+from whycam.deployment.slot import bundle_name
 from whycam.detect import Decision, Snapshot
 from whycam.drift import DriftReport
 from whycam.explain import Explanation, overlay

@@ -132,6 +132,13 @@ class Fleet:
                 self.lanes[camera.name].camera.start()
         return len(new) + followed
 
+    def renew_followers(self) -> None:
+        """Exchange the shadows whose candidate's link points elsewhere by now, without a word to their lanes."""
+        for name, lane in self.lanes.items():
+            if lane.follower is not None and lane.follower.outdated:
+                log.info("the shadow's bundle is another now", extra={"camera": name})
+                lane.follow_with(self._follower(lane.config), lane.config)
+
     def _follow_anew(self, wanted: Mapping[str, CameraConfig]) -> int:
         """Exchange the shadows of lanes of which nothing else has changed, without a word to them; how many."""
         changed = 0

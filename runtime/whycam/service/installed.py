@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whycam.config.models import Camera as CameraConfig
-from whycam.deployment.store import BundleStore, Installed
+from whycam.deployment.slot import Installed
+from whycam.deployment.store import BundleStore
 from whycam.errors import InputError
 from whycam.mqtt.payloads import BundleEvent, BundlesPayload, InstalledBundle, timestamp
 from whycam.service.compose import Composer
@@ -55,6 +56,7 @@ class InstalledBundles:
             id=one.current,
             state="current" if one.trial is None else "on-trial",
             previous=one.before,
+            candidate=one.candidate,
             signed_by=None if version is None else version.signed_by,
             cameras=[camera.name for camera in cameras if slot.is_named_by(camera.bundle)],
             event=None

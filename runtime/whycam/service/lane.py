@@ -16,7 +16,7 @@ from whycam.alerts.footage import Footage
 from whycam.alerts.judge import FrameJudge
 from whycam.bundle import Manifest
 from whycam.config.models import Camera as CameraConfig
-from whycam.deployment.store import resolved
+from whycam.deployment.slot import resolved
 from whycam.detect import Decision, Detector, Due, Model, Snapshot
 from whycam.detect.ring import Sample
 from whycam.drift import DriftReport, monitor_of
@@ -78,6 +78,10 @@ class Follower(Protocol):
 
     def figures(self) -> ShadowFigures:
         """How it compares so far."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the link that names its bundle points elsewhere than when it was loaded: another is to follow."""
 
 
 def carried_on(episodes: Sequence[Episode], clock: Clock) -> tuple[Episode, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whycam.config.models import Bundles, Explain
 from whycam.config.models import Camera as CameraConfig
-from whycam.deployment.store import bundle_name, resolved
+from whycam.deployment.slot import bundle_name, resolved
 from whycam.deployment.trust import open_trusted
 from whycam.detect import Model
 from whycam.errors import BundleError

@@ -8,11 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from whycam.alerts.comparison import Comparison, Disagreement, Standing
 from whycam.alerts.judge import FrameJudge
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Shadow as ShadowConfig
+from whycam.deployment.slot import resolved
 from whycam.detect import Decision, Model, Snapshot
 from whycam.errors import InputError, WhycamError
 from whycam.service.candidates import ENOUGH
@@ -99,10 +101,16 @@ class Shadow:
         self._behind = False
         self._retired = False
         self._has_held = False
+        self._tried: Path | None = None
         self._rest_seconds = _FIRST_REST
         self._rests_until = 0.0
         self._logged: str | None = None
         self._published: deque[float] = deque()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the candidate's link points elsewhere than when loading it was tried last."""
+        return self._tried is not None and resolved(self.camera.bundle) != self._tried
 
     @property
     def standing(self) -> Standing:
@@ -198,6 +206,7 @@ class Shadow:
 
     def _open(self, scored: Scored) -> None:
         live = scored.lane.model
+        self._tried = resolved(self.camera.bundle)
         judge = FrameJudge(self._load(self.camera, live), self.camera, armed=False)
         self.candidate = Candidate(
             judge, Comparison(scored.rules, judge.rules, self.settings.within_seconds), scored.due.time

@@ -14,8 +14,9 @@ from whycam.alerts.comparison import Disagreement
 from whycam.alerts.outbox import Outbox, Outgoing
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.models import Config
-from whycam.deployment.store import resolved
+from whycam.deployment.slot import is_free_place, resolved
 from whycam.detect import Model
+from whycam.errors import BundleError
 from whycam.mqtt.events import disagreement_message
 from whycam.service.candidates import Candidates
 from whycam.service.compose import Composer
@@ -90,6 +91,8 @@ class Shadows:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         known = self._models.setdefault(live, WeakValueDictionary())
+        if is_free_place(camera.bundle):
+            raise BundleError(f"{camera.bundle}: there is no candidate; `whycam bundle install --candidate` brings one")
         path = resolved(camera.bundle)
         key = (path, camera.precision, camera.providers)
         model = known.get(key)

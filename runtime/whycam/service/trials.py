@@ -14,7 +14,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from whycam.config.models import Camera as CameraConfig
-from whycam.deployment.store import Slot, resolved, slot_of
+from whycam.deployment.slot import Slot, resolved, slot_of
 from whycam.errors import InputError
 from whycam.service.lane import Lane
 from whycam.service.states import State

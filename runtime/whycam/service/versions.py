@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from whycam.config.models import Camera as CameraConfig
-from whycam.deployment.store import resolved
+from whycam.deployment.slot import resolved
 from whycam.detect import Model
 from whycam.service.fleet import Fleet
 from whycam.service.models import Models
@@ -98,6 +98,7 @@ class Versions:
                 return False
             changed |= self.follow(cameras)
             changed |= bool(self._fleet.broken) and self._fleet.retry_broken()
+        self._fleet.renew_followers()
         return changed
 
     def _try_again(self, cameras: Sequence[CameraConfig]) -> bool:

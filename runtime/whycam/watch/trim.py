@@ -55,7 +55,7 @@ class Trim:
         """With a bounded number of bundles, and without the texts that no metric has."""
         named = [one for one in payload.bundles if all(map(_is_name, (one.name, one.version, one.id)))][:LABELS]
         self.left_out["label"] += len(payload.bundles) - len(named)
-        update: dict[str, Any] = {"cameras": [], "signed_by": None, "previous": None}
+        update: dict[str, Any] = {"cameras": [], "signed_by": None, "previous": None, "candidate": None}
         kept = [
             one.model_copy(
                 update={**update, "event": one.event and one.event.model_copy(update={"reason": None, "version": ""})}

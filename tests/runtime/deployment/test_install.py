@@ -132,6 +132,37 @@ def test_it_is_tested_as_the_cameras_will_run_it(tmp_path: Path, whycam: Whycam,
     assert json.loads(run.stdout)["tests"][0]["providers"] == ["CPUExecutionProvider"]
 
 
+def test_a_candidate_is_tested_as_its_shadow_runs_it_and_promoted_as_the_camera_will(
+    tmp_path: Path, whycam: Whycam, store: BundleStore
+) -> None:
+    first, second = make(tmp_path / "1", "1"), make(tmp_path / "2", "2")
+    old, new = put(store, first), id_at(second)
+    slot = store.slot("colours")
+    settings = config(tmp_path, slot.link)
+    shadow = ["[camera.shadow]", f"bundle = '{slot.candidate_link}'", "precision = 'int8'"]
+    lines = settings.read_text().splitlines()
+    at = lines.index("[bundles]")
+    settings.write_text("\n".join([*lines[:at], *shadow, *lines[at:]]) + "\n")
+    line = refused(whycam("bundle", "install", second, "--candidate", "-c", settings, "--allow-unsigned"))
+    assert "precision 'int8': bundle 'colours' has fp32" in line
+    assert states(store) == {old: "current"}
+
+    settings.write_text(settings.read_text().replace("int8", "fp32"))
+    assert "no candidate is installed" in whycam("config", "check", settings).stdout
+    run = whycam("bundle", "install", second, "--candidate", "-c", settings, "--allow-unsigned")
+    assert (run.returncode, "for the shadows that name it" in run.stdout) == (0, True), run.stderr
+    assert states(store) == {old: "current", new: "candidate"}
+    assert "candidate" in whycam("bundle", "list", "-c", settings).stdout
+    assert whycam("config", "check", settings).returncode == 0
+    make_key(tmp_path / "keys")
+    assert "is not signed" in refused(whycam("bundle", "promote", "-c", settings, "--keys", tmp_path / "keys"))
+    assert states(store) == {old: "current", new: "candidate"}
+    run = whycam("bundle", "promote", "-c", settings, "--allow-unsigned", "--json")
+    told = json.loads(run.stdout)
+    assert (told["id"], told["previous"], told["bundle"], len(told["tests"])) == (new, old, str(slot.link), 1)
+    assert states(store) == {old: "before", new: "on-trial"}
+
+
 def test_a_bundle_that_computes_something_else_here_is_refused(
     tmp_path: Path, whycam: Whycam, store: BundleStore
 ) -> None:

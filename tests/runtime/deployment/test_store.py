@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from tests.runtime.deployment.dying import die_at
-from tests.runtime.deployment.versions import id_at, make, passed, put, states
+from tests.runtime.deployment.versions import id_at, make, passed, put, put_candidate, states
 from whycam.bundle import Bundle
 from whycam.deployment.install import Source, install
-from whycam.deployment.store import BundleStore, Slot, slot_of
+from whycam.deployment.promote import promote
+from whycam.deployment.slot import Slot, slot_of
+from whycam.deployment.store import BundleStore
 from whycam.errors import InputError
 
 
@@ -43,7 +45,9 @@ def check_tidy(slot: Slot) -> None:
     found = slot.look()
     versions = {path.name for path in (slot.folder / "versions").iterdir()}
     assert versions == set(found.record.versions)
-    assert {path.name for path in slot.folder.iterdir()} <= {"current", "record.json", "versions"}
+    assert {path.name for path in slot.folder.iterdir()} <= {"current", "candidate", "record.json", "versions"}
+    assert slot.candidate_link.is_symlink() == (found.candidate is not None)
+    assert all(one.candidate == (id == found.candidate) for id, one in found.record.versions.items())
     assert found.trial is None or found.trial.id == found.current
     assert found.record.going_back is None
 
@@ -146,6 +150,87 @@ def test_a_rollback_that_dies_at_any_step_is_finished_or_has_not_begun(
     # Once it is announced, it is done, whatever comes between.
     assert ends == sorted(ends, key=lambda id: id == old)
     assert set(ends) == {old, new}
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_candidate_whose_installation_dies_at_any_step_is_the_old_or_the_new(
+    before: int, bundles: list[Path], store: BundleStore, tmp_path: Path
+) -> None:
+    """With none before it, and with one whose place it takes."""
+    current = put(store, bundles[0])
+    old = put_candidate(store, bundles[1]) if before else None
+    new = id_at(bundles[2])
+    seen = set()
+
+    def check(store: BundleStore, step: int) -> None:
+        slot = store.slot("colours")
+        found = slot.look()
+        assert (found.current, found.trial, found.before) == (current, None, None)
+        assert found.candidate in (old, new)
+        seen.add(found.candidate)
+        check_whole(slot)
+        if found.candidate is not None:
+            candidate = Bundle.open(slot.candidate_link.resolve())
+            assert all(candidate.file(name) for name in candidate.manifest.files)
+        assert put_candidate(store, bundles[2]) == new
+        check_tidy(slot)
+        assert states(store) == {current: "current", new: "candidate"}
+
+    assert after_each_death(store, lambda store: put_candidate(store, bundles[2]), tmp_path, check) > 20
+    assert seen == {old, new}
+
+
+def test_a_promotion_that_dies_at_any_step_is_done_or_has_not_begun(
+    bundles: list[Path], store: BundleStore, tmp_path: Path
+) -> None:
+    old, new = put(store, bundles[0]), put_candidate(store, bundles[1])
+    seen = set()
+
+    def check(store: BundleStore, step: int) -> None:
+        slot = store.slot("colours")
+        found = slot.look()
+        seen.add(found.current)
+        for _ in range(2):
+            check_whole(slot)
+            wanted = {old: "before", new: "on-trial"} if found.current == new else {old: "current", new: "candidate"}
+            assert states(store) == wanted, step
+            with slot.changing():
+                pass
+        check_tidy(slot)
+
+    assert after_each_death(store, lambda store: promote("colours", store, None, test=passed), tmp_path, check) > 4
+    assert seen == {old, new}
+
+
+def test_a_candidate_is_nothing_to_go_back_to_and_does_not_go_while_it_is_one(
+    bundles: list[Path], store: BundleStore
+) -> None:
+    first, candidate = put(store, bundles[0]), put_candidate(store, bundles[1])
+    slot = store.slot("colours")
+    with slot.changing(), pytest.raises(InputError, match="there is nothing to go back to"):
+        slot.go_back("asked for")
+    with slot.changing(), pytest.raises(InputError, match=f"{candidate} is a candidate"):
+        slot.go_back("asked for", candidate)
+    second, third = put(store, bundles[2]), put(store, bundles[3])
+    assert states(store) == {first: "earlier", candidate: "candidate", second: "before", third: "current"}
+    (slot.folder / "record.json").unlink()
+    assert states(store)[candidate] == "candidate"
+    made = promote("colours", store, None, test=passed)
+    assert (made.id, made.previous) == (candidate, third)
+    assert states(store) == {candidate: "on-trial", third: "before", second: "earlier"}
+    with pytest.raises(InputError, match="there is no candidate"):
+        promote("colours", store, None, test=passed)
+
+
+def test_what_is_installed_as_current_is_no_candidate_any_more(bundles: list[Path], store: BundleStore) -> None:
+    put(store, bundles[0])
+    candidate = put_candidate(store, bundles[1])
+    assert put_candidate(store, bundles[1]) == candidate
+    put(store, bundles[1])
+    assert store.slot("colours").look().candidate is None
+    check_tidy(store.slot("colours"))
+    with pytest.raises(InputError, match="is current already"):
+        put_candidate(store, bundles[1])
 
 
 def test_a_rollback_goes_to_the_version_before_and_says_why(bundles: list[Path], store: BundleStore) -> None:

@@ -15,7 +15,8 @@ from whycam.bundle.manifest import MANIFEST, SIGNATURE
 from whycam.bundle.signature import sign_manifest
 from whycam.deployment.install import Source, install
 from whycam.deployment.self_test import SelfTest
-from whycam.deployment.store import BundleStore, id_of
+from whycam.deployment.slot import id_of
+from whycam.deployment.store import BundleStore
 
 
 def make(directory: Path, version: str = "1", *, name: str = "colours") -> Path:
@@ -60,6 +61,11 @@ def states(store: BundleStore, name: str = "colours") -> dict[str, str]:
 def passed(path: Path, precision: str, providers: Sequence[str] | None) -> SelfTest:
     """In the place of the self-test, where that takes longer than all that is looked at."""
     return SelfTest(precision, (), (), 0, 0, 0)
+
+
+def put_candidate(store: BundleStore, bundle: Path) -> str:
+    """Install the bundle as the candidate; its id."""
+    return install(Source(bundle), store, None, candidate=True, test=passed).id
 
 
 def put(store: BundleStore, bundle: Path, *, confirm: bool = True) -> str:
