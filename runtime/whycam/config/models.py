@@ -275,7 +275,7 @@ class Drift(Table):
 class Shadow(Table):
     """A candidate that judges the same frames beside the camera's bundle, and never alerts."""
 
-    bundle: Path = Field(description="the candidate's bundle")
+    bundle: Path = Field(description="the candidate's bundle, as /var/lib/whycam/bundles/NAME/candidate")
     precision: str | None = Field(default=None, description="by default the camera's")
     providers: tuple[str, ...] | None = Field(default=None, description="by default the camera's")
     threshold: Share | dict[str, Share] | None = Field(
