@@ -57,7 +57,7 @@ def test_commands_use_options_that_exist(document: Path, workstation: Environmen
         *("train", "export", "evaluate", "demo", "score", "explain", "run", "replay", "watch", "bench", "doctor"),
         *("calibrate precision", "calibrate thresholds", "calibrate drift", "calibrate report"),
         *("bundle keygen", "bundle pack", "bundle inspect", "bundle verify", "bundle sign"),
-        *("bundle install", "bundle list", "bundle rollback", "bundle wait"),
+        *("bundle install", "bundle promote", "bundle list", "bundle rollback", "bundle wait"),
     ],
 )
 def test_the_reference_names_each_option(subcommand: str, workstation: Environment) -> None:
