@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,10 @@ HEAT = 1e-3
 """The same of a heat map, of its largest value."""
 INT8_SCORES = 0.02
 """In eight bits a sum that differs in its last digit may be rounded to the next step."""
+LEVELS = 3
+"""How far a decoded pixel may be from x86-64's, of 255: FFmpeg rounds otherwise in each architecture's own code. What
+a model makes of that is the model's affair, so what is compared of it is what it makes of the very same pictures."""
+SOURCES = {"colours": "SRV/colours.avi", "network": "images:SRV/network"}
 MOMENTS = {"colours": 4, "network": 2.5}
 """When each clip has something to explain, in seconds."""
 SECONDS = 1200
@@ -99,18 +104,22 @@ def _give(root: Path, model: Path, folder: Path) -> None:
     shutil.copytree(model, here / "network.whycam")
     tiny_bundle.build(here / "colours.whycam")
     write_clip(here / "colours.avi")
-    _write_scenes(here / "network.avi")
+    _write_scenes(here)
     # The same files for both.
     (folder / "srv").symlink_to(here)
 
 
-def _write_scenes(path: Path) -> None:
-    """A clip with something in it: blocks of colour that wander."""
+def _write_scenes(folder: Path) -> None:
+    """Blocks of colour that wander: as pictures of the network's size, which all read alike, and as a video."""
     random = np.random.default_rng(0)
-    blocks = random.integers(0, 256, (6, 8, 3), dtype=np.uint8).repeat(16, axis=0).repeat(16, axis=1)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 96))
+    blocks = random.integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+    pictures = folder / "network"
+    pictures.mkdir()
+    writer = cv2.VideoWriter(str(folder / "network.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
     for step in range(30):
-        writer.write(np.roll(blocks, 3 * step, axis=1))
+        picture = np.roll(blocks, 3 * step, axis=1)
+        cv2.imwrite(str(pictures / f"{step}.png"), picture)
+        writer.write(picture)
     writer.release()
 
 
@@ -130,6 +139,8 @@ def _rows(root: Path, folder: Path, tell: Callable[[str], None]) -> list[Row]:
         rows.append(_scores(root, folder, name, precision, limit))
         if precision == "fp32":
             rows.append(_explanations(root, folder, name))
+    tell("decodes a video")
+    rows.append(_decoding(root, folder))
     tell("uninstall.sh")
     rows.append(_uninstall(root))
     return rows
@@ -197,7 +208,7 @@ def _both(root: Path, folder: Path, words: str) -> tuple[str, str, float]:
 
 def _scores(root: Path, folder: Path, name: str, precision: str, limit: float) -> Row:
     row = Row(PART, f"`whycam score`, {name}, {precision}: as on x86-64, within {limit:g}")
-    words = f"score SRV/{name}.avi -b SRV/{name}.whycam --precision {precision} --provider cpu"
+    words = f"score {SOURCES[name]} -b SRV/{name}.whycam --precision {precision} --provider cpu"
     there, here, seconds = _both(root, folder, words)
     ours, theirs = ([json.loads(line) for line in text.splitlines()] for text in (here, there))
     row.must(len(ours) == len(theirs) and ours, f"{len(theirs)} decisions, and here {len(ours)}")
@@ -217,7 +228,7 @@ def _scores(root: Path, folder: Path, name: str, precision: str, limit: float) -
 
 def _explanations(root: Path, folder: Path, name: str) -> Row:
     row = Row(PART, f"`whycam explain`, {name}: heat maps and shares as on x86-64, within {HEAT:g} and {RELEVANCE:g}")
-    words = f"explain SRV/{name}.avi -b SRV/{name}.whycam --at {MOMENTS[name]} --label fight --versus none"
+    words = f"explain {SOURCES[name]} -b SRV/{name}.whycam --at {MOMENTS[name]} --label fight --versus none"
     words += f" --provider cpu -o SRV/{name}.npz"
     arrays = []
     for side in range(2):
@@ -237,6 +248,28 @@ def _explanations(root: Path, folder: Path, name: str) -> Row:
         gap = float(np.abs(here[key] - there[key]).max()) / (scale if key == "heatmaps" else 1)
         row.must(here[key].shape == there[key].shape and gap <= limit, f"{key} differ by {gap:.2g}")
         row.measured.append(f"{key} {here[key].shape} differ by {gap:.1g}")
+    return row
+
+
+_DECODE = """
+import sys, numpy, whycam
+frames = [frame.image for frame in whycam.open_source(sys.argv[1])]
+numpy.savez(sys.argv[2], frames=numpy.array(frames))
+"""
+
+
+def _decoding(root: Path, folder: Path) -> Row:
+    row = Row(PART, f"a video is decoded as on x86-64, within {LEVELS} levels of 255")
+    (root / "srv" / "decode.py").write_text(_DECODE)
+    in_chroot(root, "/opt/whycam/current/bin/python -I /srv/decode.py /srv/network.avi /srv/there.npz", SECONDS)
+    here = folder / "srv"
+    script = [sys.executable, here / "decode.py", here / "network.avi", here / "here.npz"]
+    subprocess.run([str(word) for word in script], check=True)
+    ours, theirs = (np.load(here / name)["frames"].astype(int) for name in ("here.npz", "there.npz"))
+    row.must(ours.shape == theirs.shape, f"{theirs.shape}, and here {ours.shape}")
+    gap = int(np.abs(ours - theirs).max())
+    row.must(gap <= LEVELS, f"differ by {gap} levels")
+    row.measured.append(f"{len(ours)} frames, largest difference {gap} levels")
     return row
 
 
