@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -45,8 +45,11 @@ def read_part(cache: Path, name: str, made_from: str) -> Result | None:
     return Result(**{**told, "rows": [Row(**row) for row in told["rows"]]})
 
 
-def vm_section(results: Sequence[Result], how: tuple[str, ...]) -> str:
-    """The section of the virtual machine."""
+def vm_section(parts: Mapping[str, Result | None], how: tuple[str, ...]) -> str:
+    """The section of the virtual machine: what came of each part, None where it has not run."""
+    results = [result for result in parts.values() if result is not None]
+    if not results:
+        return "Not run yet.\n"
     rows = [row for result in results for row in result.rows]
     kind = "KVM" if how == KVM else "software emulation (no KVM that boots a kernel here)"
     minutes = sum(result.seconds for result in results) / 60
@@ -55,9 +58,10 @@ def vm_section(results: Sequence[Result], how: tuple[str, ...]) -> str:
     load = max(result.load for result in results)
     facts = f"Run on {day}: {qemu_version()}, {kind}, {os.cpu_count()} cores under a load of {load:.0f}."
     verdict = "All passed." if all(row.passed for row in rows) else "**Not all passed.**"
-    return (
-        f"{facts} {len(rows)} checks, {cuts} power cuts, {minutes:.0f} minutes of machines. {verdict}\n\n{table(rows)}"
-    )
+    if absent := [name for name, result in parts.items() if result is None]:
+        verdict += f" Not run on these sources: {', '.join(absent)}."
+    counts = f"{len(rows)} checks, {cuts} power cuts, {minutes:.0f} minutes of machines that run beside one another."
+    return f"{facts} {counts} {verdict}\n\n{table(rows)}"
 
 
 def arm64_section(rows: Sequence[Row], seconds: float) -> str:

@@ -96,3 +96,15 @@ def test_a_run_replaces_its_own_section_alone(tmp_path: Path) -> None:
     assert "- kit, uninstalls: left: /opt" in text
     with pytest.raises(ValueError, match="no place"):
         report.write(page, "riscv", "")
+
+
+def test_the_section_names_parts_that_have_not_run_on_these_sources(tmp_path: Path) -> None:
+    report.keep_part(tmp_path, "service", report.Result("sources", 60, [Row("service", "starts", measured=["4 s"])]))
+    report.keep_part(tmp_path, "kit", report.Result("older sources", 60, [Row("kit", "installs")]))
+    parts = {name: report.read_part(tmp_path, name, "sources") for name in ("service", "kit", "alerts")}
+
+    text = report.vm_section(parts, ())
+
+    assert "| service | starts | 1 | 4 s | passed |" in text
+    assert "| kit |" not in text
+    assert "Not run on these sources: kit, alerts." in text
