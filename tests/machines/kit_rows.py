@@ -12,7 +12,7 @@ from tests.machines.stage import Stage
 from whycam import __version__
 
 PART = "kit"
-SECONDS = 1200
+SECONDS = 1800
 # What a machine makes of itself while it runs, whatever is installed on it.
 FILES = (
     "find / -xdev \\( -path /var/log -o -path /tmp -o -path /var/tmp -o -path /root -o -path /mnt"

@@ -14,7 +14,7 @@ from tests.machines.stage import Stage
 
 PART = "power cut"
 ALERT_CUTS, BUNDLE_CUTS, UPGRADE_CUTS = 10, 5, 5
-_INSTALL_SECONDS = 900
+_INSTALL_SECONDS = 1800
 
 
 def alerts(stage: Stage) -> list[Row]:
