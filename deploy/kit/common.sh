@@ -33,6 +33,19 @@ fail() {
   exit 1
 }
 
+# Sets the variable of each option that is given to `yes`; first the names that this script knows, then its arguments.
+read_options() {
+  local known=" $1 " argument
+  for argument in "${@:2}"; do
+    case $argument in
+      -h | --help) usage && exit ;;
+    esac
+    [[ $argument =~ ^--[a-z]+$ && $known == *" ${argument#--} "* ]] ||
+      refuse "unknown argument '$argument': see ./${0##*/} --help"
+    printf -v "${argument#--}" yes
+  done
+}
+
 check_root() {
   [ "$(id -u)" = 0 ] || refuse "needs root: sudo ./${0##*/}"
 }

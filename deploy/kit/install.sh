@@ -14,20 +14,13 @@ END
 }
 
 main() {
-  local here undo='' offline='' argument
+  local here undo='' offline=''
   here=$(dirname "$(readlink --canonicalize "$0")")
   # shellcheck source=common.sh
   source "$here/common.sh"
   # shellcheck source=checks.sh
   source "$here/checks.sh"
-  for argument in "$@"; do
-    case $argument in
-      --undo) undo=yes ;;
-      --offline) offline=yes ;;
-      -h | --help) usage && exit ;;
-      *) refuse "unknown argument '$argument': see ./install.sh --help" ;;
-    esac
-  done
+  read_options "undo offline" "$@"
   check_root
   check_systemd_runs
   if [ -n "$undo" ]; then

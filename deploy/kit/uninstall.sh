@@ -12,18 +12,11 @@ END
 }
 
 main() {
-  local here purge='' offline='' argument
+  local here purge='' offline=''
   here=$(dirname "$(readlink --canonicalize "$0")")
   # shellcheck source=common.sh
   source "$here/common.sh"
-  for argument in "$@"; do
-    case $argument in
-      --purge) purge=yes ;;
-      --offline) offline=yes ;;
-      -h | --help) usage && exit ;;
-      *) refuse "unknown argument '$argument': see ./uninstall.sh --help" ;;
-    esac
-  done
+  read_options "purge offline" "$@"
   check_root
   check_systemd_runs
   lock
