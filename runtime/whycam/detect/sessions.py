@@ -33,6 +33,7 @@ class Graph:
 
     def __init__(self, session: onnxruntime.InferenceSession, spec: GraphSpec) -> None:
         self._session = session
+        self._file = spec.file
         self._outputs = list(spec.outputs)
 
     @property
@@ -46,8 +47,12 @@ class Graph:
         return int(self._session.get_session_options().intra_op_num_threads) or None
 
     def __call__(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-        """The graph's outputs by name, for `inputs` by name."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        """The graph's outputs by name, for `inputs` by name; raises BundleError where it cannot be run."""
+        try:
+            made = self._session.run(self._outputs, inputs)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+            raise BundleError(f"{self._file}: ONNX Runtime cannot run it here ({_brief(error)})") from error
+        return dict(zip(self._outputs, made, strict=True))
 
 
 def form_of(manifest: Manifest, precision: str, providers: Sequence[str] = ()) -> str:

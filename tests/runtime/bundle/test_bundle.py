@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import tiny_bundle
+from onnx import helper, numpy_helper
 
 import whycam
 from whycam import BundleError
@@ -127,6 +129,22 @@ def test_a_file_that_onnx_runtime_cannot_load(bundle: Path, capfd: pytest.Captur
 
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_that_fails_when_it_runs(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    graph = onnx.load(bundle / "features.onnx")
+    last = next(node for node in graph.graph.node if "features" in node.output)
+    last.output[:] = ["whole"]
+    graph.graph.initializer.append(numpy_helper.from_array(np.full(3, 1000), "beyond"))
+    graph.graph.node.append(helper.make_node("Gather", ["whole", "beyond"], ["features"], axis=1))
+    onnx.save(graph, bundle / "features.onnx")
+    tiny_bundle.seal(bundle)
+    detector = whycam.load(bundle)
+
+    with pytest.raises(BundleError, match=r"features\.onnx: ONNX Runtime cannot run it here \(") as caught:
+        detector.push(np.zeros((48, 64, 3), np.uint8), 0.0)
+
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
