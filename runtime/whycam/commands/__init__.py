@@ -77,12 +77,8 @@ def main() -> None:
     interrupted = _note_interrupts()
     try:
         app()
-    except ConfigError as error:
-        for problem in error.problems:
-            print("whycam:", problem, file=sys.stderr)
-        sys.exit(2)
     except WhycamError as error:
-        print("whycam:", " ".join(str(error).split()), file=sys.stderr)
+        tell(error)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of our output has gone, as in `whycam score ... | head`: nobody is left to write to.
@@ -94,6 +90,13 @@ def main() -> None:
             print("Aborted.", file=sys.stderr)
             sys.exit(1)
         raise
+
+
+def tell(error: WhycamError) -> None:
+    """What is wrong, on stderr: a line for each thing."""
+    problems = error.problems if isinstance(error, ConfigError) else (" ".join(str(error).split()),)
+    for problem in problems:
+        print("whycam:", problem, file=sys.stderr)
 
 
 def _note_interrupts() -> list[int]:

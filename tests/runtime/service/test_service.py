@@ -205,6 +205,36 @@ def test_an_episode_outlives_a_restart(tmp_path: Path) -> None:
         assert [one["sequence"] for one in alerts] == list(range(len(alerts)))
 
 
+def test_it_ends_in_order_while_a_thread_is_within_onnx_runtime(tmp_path: Path) -> None:
+    """An explanation may be at work when the stop has had its seconds; ending Python would abort within its C++."""
+    code = """
+import threading, time
+from onnxruntime import InferenceSession
+from whycam.commands import main
+from whycam.service.service import Service
+
+stop = Service._stop
+
+def work():
+    while True:
+        InferenceSession({graph!r})
+
+def stop_while_at_work(service):
+    stop(service)
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.3)
+
+Service._stop = stop_while_at_work
+main()
+"""
+    with Running(tmp_path, start=False) as running:
+        code = code.format(graph=str(running.bundle / "features.onnx"))
+        running.service._command = [sys.executable, "-c", code, "run", "-c", str(running.config)]
+        running.service.start()
+        assert running.service.terminate()
+        assert running.service.deaths[-1].status == 0
+
+
 def test_reload_adds_changes_and_removes_cameras_without_touching_the_others(tmp_path: Path) -> None:
     with Running(tmp_path) as running:
         running.told("gate/score", warm=True)
