@@ -16,6 +16,7 @@ import pytest
 # The test tree is no package: its own modules are found beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import gpu_stub
 import tiny_bundle
 
 BLUE, GREEN, RED, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -36,6 +37,12 @@ def bundle(built_bundle: Path, tmp_path: Path) -> Path:
 def headed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model without a step graph."""
     return tiny_bundle.build(tmp_path_factory.mktemp("bundle") / "headed.whycam", step=False)
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu_stub.Device:
+    """ONNX Runtime as on a device with a GPU and TensorRT."""
+    return gpu_stub.install(monkeypatch, tmp_path / "engines")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 import tiny_bundle
 from conftest import BLUE, RED
+from gpu_stub import Device
 from tiny_bundle import SIZE, T
 
 from whycam.bench import cameras, stages
@@ -229,6 +230,16 @@ def test_what_opens_and_then_fails_is_left_out_unless_it_is_named(bundle: Path) 
     for wanted, named in ((variants, ("cpu",)), (variants[1:], ())):
         with pytest.raises(InputError, match="does not run here"):
             startable(opened, wanted, named, silent)
+
+
+def test_what_another_provider_runs_is_not_measured_under_its_name(bundle: Path, gpu: Device) -> None:
+    gpu.raises["TensorrtExecutionProvider"] = "no libnvinfer"
+    opened = Bundle.open(bundle)
+    variants = choose_variants(opened, (), ("tensorrt", "cuda"))
+    started, left_out = startable(opened, variants, ("cuda",), silent)
+    assert started == [Variant("fp32", "cuda")]
+    assert [one.reason.partition(":")[0] for one in left_out] == ["fp32 on tensorrt does not run here"]
+    assert "CUDA takes most of it" in left_out[0].reason
 
 
 def test_what_fails_on_the_way_is_left_out_and_the_others_go_on(bundle: Path, tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from whycam.detect import engines
-from whycam.detect.engines import TENSORRT, engine_folder, with_engines
+from whycam.detect.engines import engine_folder, gpu_memory
 
-CPU = "CPUExecutionProvider"
 SHA = "ab" * 32
 
 
@@ -50,32 +50,29 @@ def test_without_a_folder_named_it_is_in_the_cache(monkeypatch: pytest.MonkeyPat
     assert engine_folder(SHA).parent == tmp_path / "cache" / "whycam" / "engines"
 
 
-def test_only_tensorrt_gets_options_and_numbers_as_exact_as_the_graphs() -> None:
-    assert with_engines([CPU], "features.int8.onnx", SHA) == [CPU]
+def test_the_memory_is_that_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Driver:
+        """One GPU of 8 GB."""
 
-    (name, options), cpu = with_engines([TENSORRT, CPU], "features.int8.onnx", SHA)
+        def cuInit(self, flags: int) -> int:  # noqa: N802, as CUDA calls it
+            return 0
 
-    assert (name, cpu) == (TENSORRT, CPU)
-    assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == str(engine_folder(SHA))
-    assert (options["trt_int8_enable"], options["trt_fp16_enable"]) == (True, False)
-    assert with_engines([TENSORRT, CPU], "head.onnx", SHA)[0][1]["trt_int8_enable"] is False
+        def cuDeviceGet(self, device: Any, index: int) -> int:  # noqa: N802, as CUDA calls it
+            return 0
+
+        def cuDeviceTotalMem_v2(self, total: Any, device: Any) -> int:  # noqa: N802, as CUDA calls it
+            total._obj.value = 7_990_919_168
+            return 0
+
+    monkeypatch.setattr(engines.ctypes, "CDLL", lambda name: Driver())
+    assert gpu_memory() == 7_990_919_168
+    monkeypatch.setattr(Driver, "cuInit", lambda self, flags: 100)
+    assert gpu_memory() is None
 
 
-def test_the_folder_is_made_with_all_above_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WHYCAM_ENGINES", str(root / "cache" / "whycam" / "engines"))
+def test_without_a_driver_the_memory_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
 
-    with_engines([TENSORRT, CPU], "head.onnx", SHA)
-
-    assert engine_folder(SHA).is_dir()
-
-
-def test_where_no_folder_can_be_made_it_runs_without_and_says_so(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    (root / "file").touch()
-    monkeypatch.setenv("WHYCAM_ENGINES", str(root / "file" / "engines"))
-
-    (_, options), _ = with_engines([TENSORRT, CPU], "features.int8.onnx", SHA)
-
-    assert options == {"trt_int8_enable": True, "trt_fp16_enable": False}
-    assert "$WHYCAM_ENGINES" in caplog.text
+    monkeypatch.setattr(engines.ctypes, "CDLL", missing)
+    assert gpu_memory() is None

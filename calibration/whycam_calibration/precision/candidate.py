@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from whycam.detect.sessions import choose_providers
+from whycam.detect.providers import choose_providers
 from whycam_calibration.errors import CalibrationError
 from whycam_calibration.precision.extractor import CPU_ONLY
 from whycam_calibration.precision.fp16 import unsafe_nodes

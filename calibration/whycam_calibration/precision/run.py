@@ -7,7 +7,7 @@ from pathlib import Path
 
 from whycam.bundle import Bundle, check_writable, reopened, revise
 from whycam.bundle.manifest import Calibrated
-from whycam.detect.sessions import choose_providers
+from whycam.detect.providers import choose_providers
 from whycam_calibration.errors import CalibrationError
 from whycam_calibration.precision.candidate import Candidate, find_fp16, find_int8, with_step
 from whycam_calibration.precision.extractor import CPU_ONLY, Extractor

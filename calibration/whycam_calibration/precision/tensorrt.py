@@ -6,8 +6,9 @@ import numpy as np
 
 from whycam.bundle import Bundle
 from whycam.default_methods import METHOD
-from whycam.detect.engines import TENSORRT, engine_folder
+from whycam.detect.engines import engine_folder
 from whycam.detect.model import Model
+from whycam.detect.providers import TENSORRT, title
 from whycam.detect.sessions import feature_file
 from whycam_calibration.errors import CalibrationError
 from whycam_calibration.precision.progress import Progress
@@ -32,13 +33,17 @@ def build_engines(bundle: Bundle, precision: str, progress: Progress) -> str:
 
     `whycam run` on this device finds them by the same key, with the provider `tensorrt`.
 
-    Raises CalibrationError where this ONNX Runtime has no TensorRT, InputError where it does not start here or the
-    bundle lacks the precision.
+    Raises CalibrationError where this ONNX Runtime has no TensorRT, or it does not take the feature extractor;
+    InputError where nor does CUDA, or the bundle lacks the precision.
     """
     check_tensorrt()
     manifest = bundle.manifest
     progress(_STEPS, 0, 3)
     model = Model(bundle, precision, ["tensorrt"])
+    if TENSORRT not in model.providers:
+        raise CalibrationError(
+            f"--tensorrt: no engine was built, {title(model.providers[0])} runs the network instead; see the line above"
+        )
     progress(_STEPS, 1, 3)
     size = manifest.input
     window = model.snapshot(np.zeros((manifest.window.frames, size.height, size.width, 3), np.uint8))

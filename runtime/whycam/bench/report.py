@@ -26,7 +26,7 @@ class Measured:
     file: str
     """The feature extractor that ran."""
     providers: tuple[str, ...]
-    """ONNX Runtime's names of the execution providers in use."""
+    """ONNX Runtime's names of the execution providers that really ran the CNN, the largest share of its time first."""
     threads: int | None
     """Of the session on the CPU; None where ONNX Runtime chooses, which takes one for each core."""
     stages: StageCost

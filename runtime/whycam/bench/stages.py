@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
@@ -20,7 +20,6 @@ from whycam.bench.variants import Guard, Variant
 from whycam.bundle.manifest import FrameSize
 from whycam.config.models import Motion
 from whycam.detect import Detector, Model
-from whycam.detect.engines import with_engines
 from whycam.detect.recording import decided
 from whycam.detect.resize import resize
 from whycam.sources import Frame
@@ -103,7 +102,7 @@ def measure_stages(
     explaining: dict[Variant, dict[str, Work]] = {}
     for variant, model in models.items():
         with guard(variant):
-            deciding[variant], explaining[variant] = _works(variant, model, clip)
+            deciding[variant], explaining[variant] = _works(model, clip)
     decided_in = _guarded(deciding, rounds, show, what, guard)
     found: dict[Variant, dict[str, Spread]] = {}
     for variant, stages in decided_in.items():
@@ -156,7 +155,7 @@ def _guarded(
     }
 
 
-def _works(variant: Variant, model: Model, clip: Clip) -> tuple[dict[str, Work], dict[str, Work]]:
+def _works(model: Model, clip: Clip) -> tuple[dict[str, Work], dict[str, Work]]:
     """The stages of a decision, and those of its explanation."""
     size = model.manifest.input
     images = np.stack([resize(image, size.height, size.width) for image in clip.images])
@@ -165,16 +164,15 @@ def _works(variant: Variant, model: Model, clip: Clip) -> tuple[dict[str, Work],
     detector = warm_detector(model, frames, computed=model.manifest.window.frames)
     window = detector.snapshot()
     features = window.samples[-1].features
-    bare = _bare_session(variant.file(model.bundle), model)
     works = {
         "features": repeated(lambda: model.extract(one)),
         "decision": repeated(lambda: detector.push(next(frames))),
         "from_file": decided_from_file(clip, model),
-        "bare": repeated(lambda: bare(one)),
+        "bare": repeated(lambda: _bare(model, one)),
     }
     if len(batch) > 1:
         works["features_in_batch"] = repeated(lambda: model.extract(batch), len(batch))
-        works["bare_in_batch"] = repeated(lambda: bare(batch), len(batch))
+        works["bare_in_batch"] = repeated(lambda: _bare(model, batch), len(batch))
     if model.manifest.step.available:
         scorer = model.scorer()
         # A new array each time: the very same one tells that nothing moves, and that the step need not run.
@@ -204,17 +202,9 @@ def warm_detector(model: Model, frames: Iterator[NDArray[np.uint8]], *, computed
     return detector
 
 
-def _bare_session(file: str, model: Model) -> Callable[[NDArray[np.uint8]], object]:
-    import onnxruntime
-
-    bundle = model.bundle
-    providers = with_engines(list(model.providers), file, bundle.manifest.files[file].sha256)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = model.threads or 0
-    # Else its threads would spin on, and take half of the cores from what is measured after it.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(bundle.file(file), options, providers=providers)
-    return lambda images: session.run(None, {"frames": images})
+def _bare(model: Model, images: NDArray[np.uint8]) -> object:
+    """ONNX Runtime alone: its session of the feature extractor, asked for all that it gives."""
+    return model.session.run(None, {"frames": images})
 
 
 def decided_from_file(clip: Clip, model: Model) -> Work:

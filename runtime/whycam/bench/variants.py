@@ -11,7 +11,8 @@ import numpy as np
 from whycam.bench.timing import Show
 from whycam.bundle import Bundle
 from whycam.detect import Detector, Model
-from whycam.detect.sessions import CPU_FORM, choose_providers, feature_file, providers_here
+from whycam.detect.providers import choose_providers, providers_here, runtime_name, title
+from whycam.detect.sessions import CPU_FORM, feature_file
 from whycam.errors import InputError, WhycamError
 
 _LONGEST = 200
@@ -33,8 +34,17 @@ class Variant:
         return feature_file(bundle.manifest, self.precision, choose_providers([self.provider]))
 
     def open(self, bundle: Bundle, threads: int | None = None) -> Model:
-        """The model, ready to decide in so many threads. Raises InputError where the provider does not start here."""
-        return Model(bundle, self.precision, [self.provider], threads)
+        """The model, ready to decide in so many threads.
+
+        Raises InputError where the provider does not start here, or where another takes most of the CNN's time.
+        """
+        model = Model(bundle, self.precision, [self.provider], threads)
+        if model.providers[0] != runtime_name(self.provider):
+            raise InputError(
+                f"{self} does not run here: {title(model.providers[0])} takes most of it: leave it out with "
+                "--precision or --provider"
+            )
+        return model
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from whycam.bundle import Bundle, Manifest
 from whycam.deployment.golden import Golden, read_frames, read_golden
 from whycam.detect.detector import Detector
 from whycam.detect.model import Model
+from whycam.detect.providers import CPU, choose_providers
 from whycam.detect.ring import Snapshot
-from whycam.detect.sessions import choose_providers, form_of
+from whycam.detect.sessions import form_of
 from whycam.errors import BundleError
 from whycam.explain.cams import class_activation
 from whycam.explain.target import target_vector
@@ -32,7 +33,7 @@ EXPORT_ROUNDING, EXPORT_MOST = 4, 5e-2
 OTHER_CPU = 10.0
 """Another CPU, with sums in another order, may be so many times farther from Keras than export allows."""
 HALF_SCORES, HALF_HEATMAPS = 0.02, 0.1
-"""On a GPU, whose products of float32 keep ten bits after the point (TF32), as half precision does."""
+"""On a GPU: room for products that keep ten bits after the point (TF32), as half precision does; they are off."""
 CALIBRATED_SCORES, CALIBRATED_MOST = 0.05, 0.2
 """INT8 and FP16, against themselves on the machine that calibrated: kernels that round otherwise move numbers as the
 precision itself does, so that its own measured drift is allowed, but at least the first and never more than the second.
@@ -78,7 +79,7 @@ class SelfTest:
     precision: str
     """The bundle's own name for it: where `int8` was asked for, it may be `int8-cpu`."""
     providers: tuple[str, ...]
-    """ONNX Runtime's names, in order, of what really ran."""
+    """ONNX Runtime's names of what really ran, the one that took most of the time first."""
     comparisons: tuple[Comparison, ...]
     load_seconds: float
     frame_seconds: float
@@ -231,7 +232,7 @@ def _heatmaps_at_export(manifest: Manifest) -> float:
 
 
 def _on_cpu(model: Model) -> bool:
-    return model.providers[0] == "CPUExecutionProvider"
+    return model.providers[0] == CPU
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

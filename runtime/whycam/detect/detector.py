@@ -31,11 +31,13 @@ def load(
 
     `precision` names one of the bundle's feature extractors. `providers` are execution providers in order of
     preference: `cpu`, `cuda`, `tensorrt`, or ONNX Runtime's own names; by default CUDA where it is there, then the CPU.
-    `threads` is how many the CPU's share runs in, by default one for each core.
+    Where one does not take a graph the next does, CUDA after TensorRT, and that is logged; the CPU only where it is
+    named, or no provider is. `model.providers` are those that really run it. `threads` is how many the CPU's share runs
+    in, by default one for each core.
 
     Raises BundleError where the bundle is missing, damaged or disagrees with its manifest; InputError, naming those
-    there are, for an unknown precision or provider, and for less than one thread; MissingDependencyError without ONNX
-    Runtime.
+    there are, for an unknown precision or provider, for providers that do not run it, and for less than one thread;
+    MissingDependencyError without ONNX Runtime.
     """
     return Detector(Model(Bundle.open(path), precision, providers, threads))
 

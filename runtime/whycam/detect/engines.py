@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import logging
 import os
 import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from whycam.power_mode import power_mode
-
-TENSORRT = "TensorrtExecutionProvider"
-
-log = logging.getLogger(__name__)
 
 _UNKNOWN = "unknown"
 # cuDeviceGetAttribute's numbers.
@@ -44,31 +38,21 @@ def engine_folder(sha256: str) -> Path:
     return Path(root) / "-".join(re.sub(r"[^\w.]", "_", part) for part in parts)
 
 
-def with_engines(providers: list[str], file: str, sha256: str) -> list[str | tuple[str, dict[str, Any]]]:
-    """`providers`, TensorRT with the options under which it keeps the engine of the graph in `file`.
-
-    Engines are built as exact as the graph is: in whole numbers or half precision only where the file is of that
-    precision. Where no folder can be made, they are built anew at each start.
-    """
-    if TENSORRT not in providers:
-        return list(providers)
-    options: dict[str, Any] = {"trt_int8_enable": ".int8" in file, "trt_fp16_enable": ".fp16" in file}
-    try:
-        folder = engine_folder(sha256)
-        # ONNX Runtime makes the last folder of the path alone, and does not start where the others are missing.
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home
-        log.warning("TensorRT's engines cannot be kept (%s): name a folder in $WHYCAM_ENGINES", error)
-    else:
-        for kind in ("engine", "timing"):
-            options |= {f"trt_{kind}_cache_enable": True, f"trt_{kind}_cache_path": str(folder)}
-    return [(name, options) if name == TENSORRT else name for name in providers]
+def holds_engine(folder: Path) -> bool:
+    """Whether an engine has been built into this folder."""
+    return any(folder.glob("*.engine"))
 
 
 def compute_capability() -> str | None:
     """That of the first GPU as CUDA's driver tells it, such as `87`; None where there is none, or no driver."""
     capability = _or_unknown(_capability)
     return None if capability == _UNKNOWN else capability
+
+
+def gpu_memory() -> int | None:
+    """Bytes of memory of the first GPU, on a Jetson those that it shares with the CPU; None without GPU or driver."""
+    memory = _or_unknown(_memory)
+    return None if memory == _UNKNOWN else int(memory)
 
 
 def tensorrt_version() -> str | None:
@@ -90,13 +74,26 @@ def _tensorrt() -> str:
 
 
 def _capability() -> str:
-    cuda = ctypes.CDLL("libcuda.so.1")
-    device, numbers = ctypes.c_int(), []
-    if cuda.cuInit(0) != 0 or cuda.cuDeviceGet(ctypes.byref(device), 0) != 0:
-        return _UNKNOWN
+    cuda, device = _first_gpu()
+    numbers = []
     for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
         value = ctypes.c_int()
         if cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device) != 0:
             return _UNKNOWN
         numbers.append(str(value.value))
     return "".join(numbers)
+
+
+def _memory() -> str:
+    cuda, device = _first_gpu()
+    total = ctypes.c_size_t()
+    # The plain name is that of an older interface, which counts in 32 bits.
+    return str(total.value) if cuda.cuDeviceTotalMem_v2(ctypes.byref(total), device) == 0 else _UNKNOWN
+
+
+def _first_gpu() -> tuple[ctypes.CDLL, ctypes.c_int]:
+    """CUDA's driver, and the number by which it knows the first GPU; raises OSError where either is missing."""
+    cuda, device = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGet(ctypes.byref(device), 0) != 0:
+        raise OSError("no GPU")
+    return cuda, device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from whycam.bundle import Manifest
 
@@ -10,6 +11,16 @@ Shape = tuple["int | None", ...]
 """A dimension that is None is free: the graph takes any size there."""
 
 F32, U8 = "tensor(float)", "tensor(uint8)"
+
+Role = Literal["features", "step", "head", "explanation"]
+
+AT_ONCE = 8
+"""Pictures that go through the whole CNN at once, and cameras whose windows slide at once: more take more memory and
+are no faster."""
+MAPS_AT_ONCE = 64
+"""Sets of maps, and of windows made of them, that explanations by hiding places ask about at once."""
+FREE = "N"
+"""What export calls the free size of a graph's inputs: that of the batch."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,9 @@ class GraphSpec:
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
     uint8: frozenset[str] = field(default=frozenset())
+    role: Role = "explanation"
+    most: int = 1
+    """The largest batch that is run; 1 where the graph has no free size."""
 
     def input_type(self, name: str) -> str:
         """ONNX Runtime's name for the type of input `name`."""
@@ -33,12 +47,21 @@ def features_spec(manifest: Manifest, file: str) -> GraphSpec:
         {"frames": _frames(manifest)},
         {"features": (None, manifest.features), **_maps(manifest, "maps")},
         uint8=frozenset({"frames"}),
+        role="features",
+        most=AT_ONCE,
     )
 
 
 def head_spec(manifest: Manifest) -> GraphSpec:
     """The head over whole windows."""
-    return GraphSpec("head.onnx", {"window": (None, manifest.window.frames, manifest.features)}, _scored(manifest))
+    return GraphSpec(
+        "head.onnx",
+        {"window": (None, manifest.window.frames, manifest.features)},
+        _scored(manifest),
+        role="head",
+        # Explanations ask about the window without each of its frames, and about the window as it is.
+        most=max(MAPS_AT_ONCE, manifest.window.frames + 1),
+    )
 
 
 def step_spec(manifest: Manifest, file: str = "step.onnx") -> GraphSpec:
@@ -48,12 +71,19 @@ def step_spec(manifest: Manifest, file: str = "step.onnx") -> GraphSpec:
         file,
         {"features": (None, manifest.features), **states},
         {**_scored(manifest), **{f"{name}_next": shape for name, shape in states.items()}},
+        role="step",
+        most=AT_ONCE,
     )
 
 
 def upper_spec(manifest: Manifest) -> GraphSpec:
     """The CNN above the first CAM layer: what its features would be for other maps."""
-    return GraphSpec("upper.onnx", {"maps": _first_maps(manifest)}, {"features": (None, manifest.features)})
+    return GraphSpec(
+        "upper.onnx",
+        {"maps": _first_maps(manifest)},
+        {"features": (None, manifest.features)},
+        most=max(MAPS_AT_ONCE, manifest.window.frames),
+    )
 
 
 def head_vjp_spec(manifest: Manifest) -> GraphSpec:
@@ -71,6 +101,7 @@ def maps_vjp_spec(manifest: Manifest) -> GraphSpec:
         "maps_vjp.onnx",
         {"maps": _first_maps(manifest), "feature_gradient": (None, manifest.features)},
         _maps(manifest, "map_gradient"),
+        most=manifest.window.frames,
     )
 
 
@@ -81,6 +112,7 @@ def pixels_spec(manifest: Manifest, file: str) -> GraphSpec:
         {"frames": _frames(manifest), "feature_gradient": (None, manifest.features)},
         {"pixel_gradient": _frames(manifest)},
         uint8=frozenset({"frames"}),
+        most=min(AT_ONCE, manifest.window.frames),
     )
 
 
@@ -98,12 +130,18 @@ def maps_excitation_spec(manifest: Manifest) -> GraphSpec:
         "maps_excitation.onnx",
         {"maps": _first_maps(manifest), "feature_excitation": (None, manifest.features)},
         {"map_excitation": _first_maps(manifest)},
+        most=manifest.window.frames,
     )
 
 
 def maps_attention_spec(manifest: Manifest) -> GraphSpec:
     """The weights that the model's attention gives the places of a frame."""
-    return GraphSpec("maps_attention.onnx", {"maps": _first_maps(manifest)}, {"attention": (None, None, None)})
+    return GraphSpec(
+        "maps_attention.onnx",
+        {"maps": _first_maps(manifest)},
+        {"attention": (None, None, None)},
+        most=manifest.window.frames,
+    )
 
 
 def head_attention_spec(manifest: Manifest) -> GraphSpec:

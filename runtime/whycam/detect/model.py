@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
 from whycam.default_methods import METHOD, TIME
-from whycam.detect.engines import TENSORRT
-from whycam.detect.graphs import explanation_specs, features_spec, numbered, step_spec
+from whycam.detect.graphs import AT_ONCE, explanation_specs, features_spec, numbered, step_spec
 from whycam.detect.late import LateGraph
 from whycam.detect.memory import release_memory
+from whycam.detect.opening import Announce, open_graph
+from whycam.detect.providers import TENSORRT, choose_providers, leaves_to_cpu
 from whycam.detect.ring import Sample, Snapshot
 from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
-from whycam.detect.sessions import Graph, choose_providers, feature_file, open_graph, step_file
+from whycam.detect.sessions import Graph, feature_file, step_file
 from whycam.detect.temperature import tempered
 from whycam.errors import InputError
 from whycam.explain.explanation import Explanation
@@ -33,14 +34,14 @@ from whycam.explain.methods import (
 )
 from whycam.explain.target import target_vector
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 Frames = int | Sequence[int] | Literal["all"]
 """Which frames of a window get heat maps: the n most relevant, those of these indices, or all."""
 Reference = Literal["auto", "usual", "none"]
 """What a window is seen against: what its camera usually shows, or nothing; `auto`: the former where it is known."""
 Maps = tuple[NDArray[np.float32], ...]
-
-AT_ONCE = 8
-"""Pictures that the CNN sees at once: more take more memory and are no faster."""
 
 
 class Model:
@@ -54,8 +55,9 @@ class Model:
         threads: int | None = None,
         *,
         beside: Model | None = None,
+        announce: Announce | None = None,
     ) -> None:
-        """See `whycam.load`.
+        """See `whycam.load`; `announce` is told what is going to take minutes.
 
         Where the feature extractor is that of the model `beside`, by its SHA-256, precision and providers, it is not
         opened again: see `shares_features`.
@@ -65,9 +67,9 @@ class Model:
         self.bundle = bundle
         self.precision = precision
         self._wanted = choose_providers(providers)
-        self._insist = providers is not None
+        self._insist = not leaves_to_cpu(providers)
         manifest = bundle.manifest
-        start = partial(open_graph, bundle, providers=self._wanted, threads=threads)
+        start = partial(open_graph, bundle, threads=threads, insist=self._insist, announce=announce)
         extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
         self._extractor = (bundle.manifest.files[extractor.file].sha256, extractor.inputs, extractor.outputs)
         step = step_spec(manifest, step_file(manifest, precision, self._wanted))
@@ -75,11 +77,15 @@ class Model:
         specs = explanation_specs(manifest)
         with bundle.checking(spec.file for spec in specs.values()):
             twin = beside if beside is not None and beside._runs(self) else None
-            self._features: Graph = start(extractor, insist=self._insist) if twin is None else twin._features
-            self._step = start(step) if manifest.step.available else None
+            self._features: Graph = start(extractor, self._wanted) if twin is None else twin._features
+            # What does not run the CNN here is not asked again for each graph.
+            rest = self._wanted[self._wanted.index(self._features.opened_on) :]
+            self._step = start(step, rest) if manifest.step.available else None
         # Only the head may have to run for every frame.
         often = ("head",) if self._step is None else ()
-        self._late = {name: LateGraph(partial(start, spec, rare=name not in often)) for name, spec in specs.items()}
+        self._late = {
+            name: LateGraph(partial(start, spec, rest, rare=name not in often)) for name, spec in specs.items()
+        }
         # In INT8 the numbers of all windows of a run share one scale: each camera's would depend on the others'.
         self.steps_together = self.at_once > 1 and step.file == "step.onnx"
         """Whether the windows of several detectors may slide in one run, without a change of what they decide."""
@@ -92,8 +98,19 @@ class Model:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """ONNX Runtime's names of the execution providers that the feature extractor runs on, in order."""
+        """ONNX Runtime's names of the execution providers that really run the feature extractor, as its session's
+        profile tells: the one that takes most of the time first."""
         return self._features.providers
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Of the feature extractor's time, what each of them takes, 0 to 1."""
+        return self._features.shares
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """ONNX Runtime's session of the feature extractor."""
+        return self._features.session
 
     def shares_features(self, other: Model) -> bool:
         """Whether what the CNN makes of a frame for `other` is what it makes of it for this model: they share it."""
@@ -128,8 +145,8 @@ class Model:
     @property
     def at_once(self) -> int:
         """How many pictures the CNN sees at once, at most."""
-        # TensorRT builds another engine, for minutes, when a batch is larger than any before.
-        return 1 if TENSORRT in self.providers else AT_ONCE
+        # TensorRT's engine is built for one picture.
+        return 1 if self._features.opened_on == TENSORRT else AT_ONCE
 
     def samples(self, images: Sequence[NDArray[np.uint8]], times: Sequence[float]) -> list[Sample]:
         """What `sample` makes of each of `images`, computed `at_once` at a time."""
@@ -255,8 +272,11 @@ class Model:
         return alike and (self._insist or not other._insist)
 
     def _run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-        graph = self._features if name == "features" else self._late[name]()
-        return graph(dict(inputs))
+        if name != "features":
+            return self._late[name]()(dict(inputs))
+        frames, most = inputs["frames"], self.at_once
+        parts = [self._features({"frames": frames[start : start + most]}) for start in range(0, len(frames), most)]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def check_offered(manifest: Manifest, way: Way, name: str) -> None:

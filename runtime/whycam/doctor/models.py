@@ -11,7 +11,8 @@ from typing import Any
 from whycam.bench.cameras import MARGIN
 from whycam.bundle import Bundle
 from whycam.config.models import Camera, Config
-from whycam.detect.engines import TENSORRT, engine_folder
+from whycam.detect.engines import engine_folder, holds_engine
+from whycam.detect.providers import TENSORRT, runtime_name, title
 from whycam.detect.sessions import feature_file
 from whycam.doctor.asking import NoAnswerError, ask
 from whycam.doctor.bundles import SHADOW, Key, models_of, renewal
@@ -99,7 +100,7 @@ def _models(installation: Installation, config: Config) -> Iterator[Finding]:
             key = keys[answer["model"]]
             if answer["kind"] == "self_test":
                 tested.add(key)
-                yield _self_test(key, listed(models[key]), answer)
+                yield judge_self_test(key, listed(models[key]), answer)
             else:
                 timed[key] = answer
     except NoAnswerError as error:
@@ -110,7 +111,8 @@ def _models(installation: Installation, config: Config) -> Iterator[Finding]:
     yield from _speeds(config, models, timed)
 
 
-def _self_test(key: Key, names: str, answer: dict[str, Any]) -> Finding:
+def judge_self_test(key: Key, names: str, answer: dict[str, Any]) -> Finding:
+    """What to say of what came of the self-test of a model that the cameras of these names run."""
     if answer["problem"] is not None:
         told = re.split(r"; |: run `", answer["problem"])[0]
         if "so that nothing tells" in told:
@@ -118,11 +120,15 @@ def _self_test(key: Key, names: str, answer: dict[str, Any]) -> Finding:
         elsewhere = any(words in told for words in _OF_THE_DEVICE)
         return failure("bundle.self_test", told, _cpu(key) if elsewhere else renewal(key[0]), camera=names)
     test = answer["test"]
-    on = test["providers"][0].removesuffix("ExecutionProvider")
+    on = title(test["providers"][0])
     if not test["passed"]:
         told = f"{test['precision']} on {on} computes something else than where it was made: {answer['told']}"
         return failure("bundle.self_test", told, _cpu(key), camera=names, **test)
     told = f"{test['precision']} on {on} computes what it did where it was made"
+    asked = None if key[2] is None else key[2][0]
+    if asked is not None and runtime_name(asked) != test["providers"][0]:
+        why = f"whycam bench {key[0]} --precision {key[1]} --provider {asked}    # says why"
+        return warning("bundle.self_test", f"{told}, though {asked} is asked for first", why, camera=names, **test)
     return ok("bundle.self_test", told, camera=names, **test)
 
 
@@ -153,7 +159,7 @@ def _timed(names: list[str]) -> list[str]:
 def judge_speed(camera: Camera, wanted: float, share: float, providers: list[str]) -> Finding:
     """What to say of a camera that wants so many frames per second, where all cameras take this share of the time."""
     fps = wanted / max(share, 1.0)
-    on = providers[0].removesuffix("ExecutionProvider")
+    on = title(providers[0])
     told = f"{fps:.1f} of {wanted:.1f} frames per second on {on}; all cameras take {share:.0%} of the time"
     facts = {"fps": round(fps, 2), "wanted": round(wanted, 2), "share": round(share, 3), "measured": "alone"}
     calibrate = f"whycam calibrate precision {camera.bundle} --footage DIR --precision int8"
@@ -188,7 +194,7 @@ def _engine_missing(installation: Installation, key: Key) -> bool:
     folder = engine_folder(manifest.files[feature_file(manifest, precision)].sha256)
     root = installation.user.environment.get("WHYCAM_ENGINES")
     folder = folder if root is None else Path(root) / folder.name
-    return not any(folder.glob("*.engine"))
+    return not holds_engine(folder)
 
 
 def _left_out(installation: Installation, key: Key, alone: bool) -> tuple[str, str | None] | None:

@@ -150,6 +150,41 @@ def test_all_cameras_together_must_leave_time(share: float, status: Status) -> N
     assert (status is Status.OK) == (finding.fix is None)
 
 
+@pytest.mark.parametrize(
+    ("asked", "ran", "status", "told"),
+    [
+        (
+            ("tensorrt", "cpu"),
+            "CUDAExecutionProvider",
+            Status.WARNING,
+            "fp32 on CUDA computes .*, though tensorrt is asked",
+        ),
+        (
+            ("cuda", "cpu"),
+            "CPUExecutionProvider",
+            Status.WARNING,
+            "fp32 on CPU computes .*, though cuda is asked for first",
+        ),
+        (
+            ("TensorRT",),
+            "TensorrtExecutionProvider",
+            Status.OK,
+            "fp32 on TensorRT computes what it did where it was made$",
+        ),
+        (None, "CPUExecutionProvider", Status.OK, "fp32 on CPU computes what it did where it was made$"),
+    ],
+)
+def test_what_runs_elsewhere_than_asked_is_a_warning(
+    asked: tuple[str, ...] | None, ran: str, status: Status, told: str
+) -> None:
+    test = {"precision": "fp32", "passed": True, "providers": [ran]}
+    answer = {"problem": None, "test": test, "told": ""}
+    finding = models.judge_self_test((Path("fight.whycam"), "fp32", asked), "door", answer)
+    assert finding.status == status
+    assert re.search(told, finding.found)
+    assert (finding.fix is None) == (status == Status.OK)
+
+
 def test_beside_a_running_service_a_model_is_not_timed(configured: Configured) -> None:
     installation = configured()
     installation.once("running", lambda: Running(None, 1))
