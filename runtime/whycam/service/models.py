@@ -12,6 +12,7 @@ from whycam.config.models import Camera as CameraConfig
 from whycam.deployment.slot import bundle_name, resolved
 from whycam.deployment.trust import open_trusted
 from whycam.detect import Model
+from whycam.detect.opening import Announce
 from whycam.errors import BundleError
 from whycam.service import systemd
 
@@ -52,12 +53,14 @@ class Models:
         if path in self._barred:
             raise BundleError(self._barred[path])
         if key not in self._models:
-            systemd.status(f"loading {bundle_name(camera.bundle)}")
+            loading_it = f"loading {bundle_name(camera.bundle)}"
+            systemd.status(loading_it)
             # In a thread: an engine may be built for minutes, and systemd waits no longer than it is told to.
             loading = Future[Model]()
             threading.Thread(
                 target=_load,
                 args=(path, camera, self._explain, self._bundles, self._threads, loading),
+                kwargs={"announce": lambda told: systemd.status(f"{loading_it}: {told}")},
                 name="loading",
                 daemon=True,
             ).start()
@@ -85,13 +88,14 @@ def open_model(
     threads: int | None,
     *,
     beside: Model | None = None,
+    announce: Announce | None = None,
 ) -> Model:
     """The model of `camera`, its bundle at `path`, proven able to `explain`; it shares what it can with that `beside`.
 
-    Raises what stands in the way.
+    `announce` is told what is going to take minutes. Raises what stands in the way.
     """
     bundle = open_trusted(path, bundles)
-    model = Model(bundle, camera.precision, camera.providers, threads, beside=beside)
+    model = Model(bundle, camera.precision, camera.providers, threads, beside=beside, announce=announce)
     model.open_explainer(explain.method, explain.time)
     if explain.idle_seconds > 0:
         # That they open is known now; an alert may be weeks away.
@@ -100,10 +104,17 @@ def open_model(
 
 
 def _load(
-    path: Path, camera: CameraConfig, explain: Explain, bundles: Bundles, threads: int | None, loaded: Future[Model]
+    path: Path,
+    camera: CameraConfig,
+    explain: Explain,
+    bundles: Bundles,
+    threads: int | None,
+    loaded: Future[Model],
+    *,
+    announce: Announce,
 ) -> None:
     try:
-        model = open_model(path, camera, explain, bundles, threads)
+        model = open_model(path, camera, explain, bundles, threads, announce=announce)
     except BaseException as error:
         loaded.set_exception(error)
     else:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gpu_stub import Device
 from tiny_bundle import SIZE, T
 
 from whycam.config.models import Camera, Explain
 from whycam.detect import Model
 from whycam.detect.late import LateGraph
 from whycam.errors import BundleError
+from whycam.service import systemd
 from whycam.service.models import Models
 
 
@@ -83,3 +87,31 @@ def test_letting_go_waits_for_nobody_who_opens_a_graph() -> None:
     asking.join(30)
     assert late() == "a graph"
     assert late.let_go(0) is True
+
+
+def test_an_engine_that_is_built_is_told_to_systemd_which_is_asked_to_wait(
+    bundle: Path, tmp_path: Path, gpu: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.build_seconds = 1.5 * systemd.beat_seconds()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        asked = camera(bundle).model_copy(update={"providers": ("tensorrt",)})
+        model = Models(Explain(), None, partial(systemd.extend_timeout, 60)).of(asked)
+        heard = list(iter(partial(_next, listening), None))
+
+    assert model.providers == ("TensorrtExecutionProvider",)
+    kept = f"which takes minutes (kept in {tmp_path / 'engines'})"
+    loading, building, *rest = heard
+    assert loading == "STATUS=loading colours.whycam"
+    assert building == f"STATUS=loading colours.whycam: building TensorRT's engine of features.onnx, {kept}"
+    assert rest[0] == "EXTEND_TIMEOUT_USEC=60000000"
+    assert f"STATUS=loading colours.whycam: building TensorRT's engine of maps_vjp.onnx, {kept}" in rest
+
+
+def _next(listening: socket.socket) -> str | None:
+    try:
+        return listening.recv(4096).decode()
+    except BlockingIOError:
+        return None
