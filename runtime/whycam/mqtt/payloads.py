@@ -175,6 +175,11 @@ class StatePayload(Payload):
     version: str = Field(description="The model's version.")
     precision: str = Field(description="fp32, fp16 or int8.")
     providers: list[str] = Field(description="What runs the model, in order of preference.")
+    runs_on: dict[str, Share] = Field(
+        default_factory=dict,
+        description="By execution provider: the share of the CNN's time that it really takes, as a profile told when "
+        "the model was opened; empty where none is.",
+    )
     source: str = Field(description="What is watched, without credentials.")
     frames: Count = Field(default=0, description="Captured since the service began.")
     dropped: Count = Field(default=0, description="Captured, and replaced by a newer frame before being scored.")

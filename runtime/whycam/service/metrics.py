@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -46,6 +46,8 @@ class CameraFigures:
     """How far the last block was from what is usual, and whether that is drift, if that is known; None: not watched,
     or no block yet."""
     shadow: ShadowFigures | None = None
+    providers: Mapping[str, float] = field(default_factory=dict)
+    """The share of the CNN's time that each of ONNX Runtime's execution providers takes."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ class _Now(Collector):
             for name, camera in now.cameras.items():
                 family.add_metric([name], getattr(camera, key))
             yield family
+        yield _providers(now.cameras)
         yield from _drift(now.cameras)
         yield from _shadow(now.cameras)
         depth = GaugeMetricFamily("whycam_queue_depth", "Jobs that wait before a stage.", labels=["stage"])
@@ -213,6 +216,18 @@ class _Now(Collector):
         )
         yield _gauge("whycam_mqtt_connected", "1 while the broker has let the device in.", float(now.connected))
         yield _gauge("whycam_uptime_seconds", "Since the service began.", now.uptime_seconds)
+
+
+def _providers(cameras: Mapping[str, CameraFigures]) -> Metric:
+    shares = GaugeMetricFamily(
+        "whycam_camera_provider",
+        "The share of the CNN's time that an execution provider takes, as the session's profile told when it opened.",
+        labels=["camera", "provider"],
+    )
+    for name, camera in cameras.items():
+        for provider, share in camera.providers.items():
+            shares.add_metric([name, provider], share)
+    return shares
 
 
 def _drift(cameras: Mapping[str, CameraFigures]) -> Iterable[Metric]:

@@ -88,6 +88,7 @@ class Vitals:
                     failures=lane.failures,
                     drift=None if lane.drift is None else (lane.drift.statistic, lane.drift.drifted),
                     shadow=None if lane.follower is None else lane.follower.figures(),
+                    providers=lane.model.shares,
                 )
                 for name, lane in tuple(self._fleet.lanes.items())
             }

@@ -72,6 +72,7 @@ class Trim:
             "version": "",
             "precision": "",
             "providers": [],
+            "runs_on": {},
             "source": "",
         }
         return payload.model_copy(update={**texts, "thresholds": self._table(payload.thresholds)})

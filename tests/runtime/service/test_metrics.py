@@ -20,6 +20,7 @@ from whycam.service.metrics import CameraFigures, Figures, Metrics, QueueFigures
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
+SHARES = {"CUDAExecutionProvider": 0.75, "CPUExecutionProvider": 0.25}
 SHADOW = ShadowFigures({"compared": 90, "agreed": 88, "skipped": 7, "failed": 0}, {"both": 2, "live": 1}, 0.03)
 
 
@@ -38,7 +39,11 @@ class Device:
     def figures(self) -> Figures:
         """What /metrics looks up."""
         return Figures(
-            {"gate": CameraFigures("running", 9.5, 100, 3, 97, 2, 1, 0, drift=(1.5, True), shadow=SHADOW)},
+            {
+                "gate": CameraFigures(
+                    "running", 9.5, 100, 3, 97, 2, 1, 0, drift=(1.5, True), shadow=SHADOW, providers=SHARES
+                )
+            },
             {"alerts": QueueFigures(1, 256, 4)},
             OutboxStats(5, 1234, 6.5, {"heatmap": 7}, 8, None),
             [("fight", "2", "0123456789abcdef", "on-trial")],
@@ -77,6 +82,8 @@ def test_the_figures_are_those_of_the_moment(device: Device) -> None:
     assert values['whycam_camera_dropped_total{camera="gate"}'] == 3
     assert values['whycam_camera_drift_statistic{camera="gate"}'] == 1.5
     assert values['whycam_camera_drifted{camera="gate"}'] == 1
+    assert values['whycam_camera_provider{camera="gate",provider="CUDAExecutionProvider"}'] == 0.75
+    assert values['whycam_camera_provider{camera="gate",provider="CPUExecutionProvider"}'] == 0.25
     assert values['whycam_shadow_frames_total{camera="gate",outcome="skipped"}'] == 7
     assert values['whycam_shadow_episodes_total{camera="gate",raised_by="live"}'] == 1
     assert values['whycam_shadow_difference{camera="gate"}'] == 0.03
