@@ -102,6 +102,7 @@ def test_scores_state_and_telemetry(running: Running) -> None:
     scores = running.told("gate/score", start, label="fight", alert=True).body
     assert scores["scores"]["fight"] > 0.9
     state = StatePayload.model_validate(running.told("gate/state").body)
+    assert state.runs_on == {"CPUExecutionProvider": 1.0}
     assert state.thresholds == {"fight": 0.7, "fire": 0.7}
     telemetry = TelemetryPayload.model_validate(running.told("telemetry", start).body)
     assert telemetry.cameras["gate"].scored > 0
