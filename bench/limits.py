@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.layers import count
 from bench.network import Network
 from bench.sessions import plain_session
 from bench.workers import Worker, interleaved, spread
@@ -56,7 +57,7 @@ class Limits:
             quantized = random.integers(0, 256, picture.shape, dtype=np.uint8)
             self._add(f"int8 QLinearConv {channels}", work, _runner(_conv_integer(channels), quantized))
         image = network.images(1)
-        work = operations(network.bundle / "features.onnx", {"frames": image.shape})
+        work = operations(network.bundle / "features.onnx")
         for precision in ("fp32", "int8"):
             model = whycam.load(network.bundle, precision, providers=["cpu"]).model
             self._add(f"whycam {precision}", work, lambda model=model: model.extract(image))
@@ -110,31 +111,11 @@ def measure(network: Network, rounds: int, tell: Callable[[str], None]) -> dict[
     }
 
 
-def operations(path: Path, shapes: dict[str, tuple[int, ...]]) -> float:
-    """Twice the products that the graph's convolutions and matrix products add up, for inputs of `shapes`."""
+def operations(path: Path) -> float:
+    """Twice the products that the graph's convolutions and matrix products add up, for one frame."""
     import onnx
 
-    model = onnx.load(path)
-    for value in model.graph.input:
-        for dimension, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
-            dimension.dim_value = size
-    del model.graph.value_info[:]
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    known = {
-        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-        for value in [*inferred.value_info, *inferred.output, *inferred.input]
-    }
-    constants = {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
-    total = 0.0
-    for node in inferred.node:
-        if node.op_type == "Conv":
-            total += 2.0 * np.prod(known[node.output[0]]) * np.prod(constants[node.input[1]][1:])
-        elif node.op_type in ("MatMul", "Gemm"):
-            weights = constants.get(node.input[1]) or known[node.input[1]]
-            total += 2.0 * np.prod(known[node.output[0]]) * weights[-2]
-    return float(total)
+    return 2.0 * count(onnx.load(path)).products
 
 
 def _runner(model: onnx.ModelProto, value: Any) -> Callable[[], Any]:
