@@ -51,7 +51,8 @@ def shown(milliseconds: float) -> str:
     return f"{milliseconds:.{digits}f} ms"
 
 
-def _tidy(axes: Axes, title: str) -> None:
+def tidy(axes: Axes, title: str) -> None:
+    """Give `axes` a title and quiet lines."""
     axes.set_title(title, loc="left", fontsize=10.5, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
@@ -86,7 +87,7 @@ def _decisions(results: Results) -> Figure:
         axes.text(value * 1.07, place, text, va="center", fontsize=8.5, color=INK)
     axes.set_xlabel("ms per decision, logarithmic", fontsize=9, color=INK)
     axes.grid(axis="x", color=GRID)
-    _tidy(
+    tidy(
         axes,
         f"One decision: {network['frames']} frames of {network['width']} x {network['height']}, "
         f"GRU {network['units']}, {results['machine']['cores']} CPU cores",
@@ -124,7 +125,7 @@ def _explanations(results: Results) -> Figure:
     axes.set_xlabel("ms per window, logarithmic", fontsize=9, color=INK)
     axes.grid(axis="x", color=GRID)
     figure.legend(fontsize=8.5, frameon=False, loc="outside lower center", ncols=len(WAYS))
-    _tidy(axes, "One explanation of a window that has just been scored")
+    tidy(axes, "One explanation of a window that has just been scored")
     return figure
 
 
@@ -175,7 +176,7 @@ def _growth(results: Results) -> Figure:
         axes.set_ylabel("ms per decision", fontsize=9, color=INK)
         axes.grid(color=GRID)
         axes.legend(fontsize=7.8, frameon=False, loc="upper left")
-        _tidy(axes, "")
+        tidy(axes, "")
     figure.suptitle(
         "How the cost of a decision grows (both axes logarithmic)", x=0.01, ha="left", fontsize=11, color=INK
     )
@@ -220,7 +221,7 @@ def _stages(results: Results) -> Figure:
     axes.set_xlabel("ms", fontsize=9, color=INK)
     axes.grid(axis="x", color=GRID)
     figure.legend(fontsize=8.5, frameon=False, loc="outside lower center", ncols=3)
-    _tidy(axes, "Where a decision's time goes, from a frame of 640 x 360")
+    tidy(axes, "Where a decision's time goes, from a frame of 640 x 360")
     return figure
 
 
