@@ -175,7 +175,7 @@ def opencv(installation: Installation) -> Iterator[Finding]:
         fix = _replace(found["wheels"], _pip("install", keep))
         yield warning("software.opencv", f"{told}: {listed(found['wheels'])} lie over one another", fix, **found)
     else:
-        note = "; CSI cameras would need it" if jetson and not found["gstreamer"] else ""
+        note = "; CSI cameras and NVIDIA's decoder would need it" if jetson and not found["gstreamer"] else ""
         yield ok("software.opencv", told + note, **found)
 
 

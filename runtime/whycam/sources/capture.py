@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,16 @@ Backend = Literal["FFMPEG", "GSTREAMER", "V4L2"]
 
 # FFmpeg's AV_LOG_QUIET. OpenCV reads the variable at its first capture: a user's own setting stands.
 _QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+class Capture(Protocol):
+    """What frames are read from: OpenCV's capture, or one that answers as it does."""
+
+    def read(self) -> tuple[bool, Any]:
+        """Whether there is another picture, and it: uint8 [H, W, 3], BGR."""
+
+    def release(self) -> None:
+        """Give the source back."""
 
 
 def open_capture(place: str, backend: Backend, options: Sequence[int] = ()) -> cv2.VideoCapture | None:
@@ -40,7 +50,7 @@ def open_capture(place: str, backend: Backend, options: Sequence[int] = ()) -> c
         return capture
 
 
-def read_image(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+def read_image(capture: Capture) -> NDArray[np.uint8] | None:
     """The capture's next picture, uint8 [H, W, 3] BGR, or None at its end."""
     with opencv_silent():
         found, image = capture.read()

@@ -49,6 +49,7 @@ def open_file(path: Path) -> Generator[Frame, None, None]:
     if empty:
         raise SourceError(f"{path}: the file is empty; copy or record it again")
 
+    # On a Jetson too: of what GStreamer decodes OpenCV 4.8 tells the time of the frame, or of the next, as it happens.
     capture = open_capture(str(path), "FFMPEG")
     first = None if capture is None else read_image(capture)
     if capture is None or first is None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.errors import SourceError
-from whycam.sources.capture import read_image
+from whycam.sources.capture import Capture, read_image
 from whycam.sources.frame import Frame
 
-if TYPE_CHECKING:
-    import cv2
 
-
-def live_frames(name: str, capture: cv2.VideoCapture) -> Generator[Frame, None, None]:
+def live_frames(name: str, capture: Capture) -> Generator[Frame, None, None]:
     """The frames of a camera that `name` shows to the user, times in seconds since the epoch, as they arrive.
 
     A camera has no end: the generator raises SourceError when frames stop. The first frame is read at once, and
@@ -30,9 +26,7 @@ def live_frames(name: str, capture: cv2.VideoCapture) -> Generator[Frame, None, 
     return _frames(name, capture, first, time.time())
 
 
-def _frames(
-    name: str, capture: cv2.VideoCapture, image: NDArray[np.uint8], arrived: float
-) -> Generator[Frame, None, None]:
+def _frames(name: str, capture: Capture, image: NDArray[np.uint8], arrived: float) -> Generator[Frame, None, None]:
     try:
         while True:
             yield Frame(image, arrived)

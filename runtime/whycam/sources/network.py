@@ -10,9 +10,11 @@ from contextlib import contextmanager
 
 from whycam.errors import SourceError
 from whycam.libraries import OPENCV, needs
+from whycam.sources import gstreamer
 from whycam.sources.capture import open_capture
 from whycam.sources.frame import Frame
 from whycam.sources.live import live_frames
+from whycam.sources.pipeline import decoded
 
 OPEN_SECONDS = 10.0
 """How long a camera may take to answer."""
@@ -31,28 +33,36 @@ _users_lock = threading.Lock()
 def open_network(url: str, timeout_seconds: float | None = None) -> Generator[Frame, None, None]:
     """The frames of the camera at `url`, over TCP, times in seconds since the epoch, as they arrive.
 
-    `OPENCV_FFMPEG_CAPTURE_OPTIONS` in the environment replaces both choices.
+    On a Jetson with NVIDIA's decoder RTSP goes through it. Elsewhere FFmpeg decodes, and
+    `OPENCV_FFMPEG_CAPTURE_OPTIONS` in the environment replaces what is chosen for it here.
 
     Raises SourceError where the camera does not answer within `timeout_seconds`, by default OPEN_SECONDS, refuses or
     gives no picture, and later when it sends nothing for `timeout_seconds`, by default READ_SECONDS. No message holds
     the credentials in `url`.
     """
-    with needs(OPENCV):
-        import cv2
     name = without_credentials(url)
     open_seconds, read_seconds = timeout_seconds or OPEN_SECONDS, timeout_seconds or READ_SECONDS
-    limits = (
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_seconds * 1000)),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_seconds * 1000)),
-    )
-    with _default_setting(*_OPTIONS):
-        capture = open_capture(url, "FFMPEG", limits)
-    if capture is None:
-        raise SourceError(
-            f"{name}: no camera answers there (waited up to {open_seconds:g} s); "
-            "check address, path, user name and password"
+
+    def by_cpu(seconds: float) -> Generator[Frame, None, None]:
+        with needs(OPENCV):
+            import cv2
+        limits = (
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(seconds * 1000)),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_seconds * 1000)),
         )
-    return live_frames(name, capture)
+        with _default_setting(*_OPTIONS):
+            capture = open_capture(url, "FFMPEG", limits)
+        if capture is None:
+            raise SourceError(
+                f"{name}: no camera answers there (waited up to {open_seconds:g} s); "
+                "check address, path, user name and password"
+            )
+        return live_frames(name, capture)
+
+    # rtsps stays with FFmpeg, which takes the certificates that cameras sign themselves.
+    if not url.lower().startswith("rtsp://"):
+        return by_cpu(open_seconds)
+    return decoded(name, gstreamer.rtsp(url, open_seconds), open_seconds, by_cpu)
 
 
 def without_credentials(url: str) -> str:
