@@ -41,6 +41,14 @@ class UnsafeGraphError(BundleError):
     """An ONNX file that reads other files, needs operators beyond ONNX's own, or cannot be read as ONNX."""
 
 
+class DeviceMemoryError(WhycamError, MemoryError):
+    """Too little memory is left on the GPU."""
+
+
+class DeviceError(WhycamError, RuntimeError):
+    """The GPU fails at what it is asked for, as CUDA says."""
+
+
 class SourceError(WhycamError, OSError):
     """A video or camera that cannot be opened or read."""
 

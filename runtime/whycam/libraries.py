@@ -14,6 +14,7 @@ from pathlib import Path
 from whycam.errors import MissingDependencyError
 
 WHEELS = 'pip install "whycam[cpu]"'
+_CUDA_WHEELS = 'pip install "whycam[cuda]"'
 _JETSON_RELEASE = Path("/etc/nv_tegra_release")
 # The vendor's index for the release of Jetson Linux that JetPack 6 holds, and for the later ones.
 _JETSON_INDEX = {"R36": "https://pypi.jetson-ai-lab.io/jp6/cu126"}
@@ -31,6 +32,7 @@ class Library:
 OPENCV = Library("OpenCV", "cv2")
 ONNXRUNTIME = Library("ONNX Runtime", "onnxruntime")
 MATPLOTLIB = Library("Matplotlib", "matplotlib")
+PYCUDA = Library("PyCUDA", "pycuda")
 
 
 @contextmanager
@@ -54,6 +56,9 @@ def install_line(library: Library, release: str | None = None) -> str:
 
     `release` is Jetson Linux's, such as `R36`; by default that of this machine.
     """
+    if library is PYCUDA:
+        # It is compiled here, against this machine's CUDA; only OpenCV and ONNX Runtime are others on a Jetson.
+        return _CUDA_WHEELS
     release = jetson_release() if release is None else release
     if release is None:
         return WHEELS

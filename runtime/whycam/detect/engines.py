@@ -25,8 +25,6 @@ def engine_folder(sha256: str) -> Path:
     """
     import onnxruntime
 
-    cache = os.environ.get("XDG_CACHE_HOME")
-    root = os.environ.get("WHYCAM_ENGINES") or (Path(cache) if cache else Path.home() / ".cache") / "whycam" / "engines"
     parts = (
         sha256[:16],
         f"ort{onnxruntime.__version__}",
@@ -35,7 +33,24 @@ def engine_folder(sha256: str) -> Path:
         f"power{power_mode() or _UNKNOWN}",
         platform.machine(),
     )
-    return Path(root) / "-".join(re.sub(r"[^\w.]", "_", part) for part in parts)
+    return _root() / "-".join(re.sub(r"[^\w.]", "_", part) for part in parts)
+
+
+def kernels_folder() -> Path | None:
+    """The folder of whycam's own kernels as nvcc compiled them, beside the engines; None where it cannot be written."""
+    try:
+        folder = _root() / "kernels"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: no home
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _root() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(
+        os.environ.get("WHYCAM_ENGINES") or (Path(cache) if cache else Path.home() / ".cache") / "whycam" / "engines"
+    )
 
 
 def holds_engine(folder: Path) -> bool:
