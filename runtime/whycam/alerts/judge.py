@@ -14,11 +14,11 @@ from whycam.alerts.rules import rules_of
 from whycam.alerts.zones import Watch
 from whycam.bundle import Manifest
 from whycam.config.models import Camera
+from whycam.cuda.array import Picture
 from whycam.detect import Decision, Detector, Due, Model, Snapshot
-from whycam.detect.resize import resize
 from whycam.detect.ring import Sample
 from whycam.errors import InputError
-from whycam.sources.frame import check_image
+from whycam.sources.frame import Frame, check_image
 
 
 class FrameJudge:
@@ -67,18 +67,25 @@ class FrameJudge:
         due = self.take(image, time)
         return (None, []) if due is None else self.decide(due)
 
-    def see(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A frame, uint8 [H, W, 3] BGR of any size, as the model may see it: its zones alone, at the model's size."""
-        size = self.model.manifest.input
-        return resize(self.watch.apply(image), size.height, size.width)
+    def see(self, frame: Frame) -> Picture:
+        """A frame as the model may see it: its zones alone, at the model's size."""
+        # A GPU converts as it resizes. The CPU does it once for all, for people will see the frame too.
+        whole = self.model.pool is not None and not self.watch.covers
+        return self.model.see(frame.pixels if whole else self.watch.apply(frame.image))
 
-    def take(self, image: NDArray[np.uint8], time: float, *, seen: bool = False) -> Due | None:
-        """The first half of `push`; None where the frame was not due. `seen`: it comes from `see`."""
+    def take(self, image: NDArray[np.uint8], time: float) -> Due | None:
+        """The first half of `push`; None where the frame was not due."""
         if not self._detector.is_due(time):
             return self._detector.take(image, time)
         check_image(image)
-        image = image if seen else self.see(image)
-        return self._detector.take(image, time, still=self._gate is not None and self._gate.still(image, time))
+        return self.take_seen(self.see(Frame(image, time)), time)
+
+    def take_seen(self, image: Picture, time: float) -> Due | None:
+        """As `take`, of a picture that comes from `see`."""
+        if not self._detector.is_due(time):
+            return self._detector.take(image, time)
+        still = self._gate is not None and self._gate.still(np.asarray(image), time)
+        return self._detector.take(image, time, still=still)
 
     def decide(self, due: Due, sample: Sample | None = None) -> tuple[Decision, list[AlertEvent]]:
         """The second half of `push`, in the order in which frames were taken; see `Detector.decide`."""

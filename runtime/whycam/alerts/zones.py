@@ -29,6 +29,11 @@ class Watch:
         self._masked = [zone for zone in zones if zone.kind == "mask"]
         self._hidden: dict[tuple[int, int, bool], NDArray[np.bool_]] = {}
 
+    @property
+    def covers(self) -> bool:
+        """Whether the model sees less than the whole picture."""
+        return bool(self._masked or self._watched)
+
     def apply(self, image: Image) -> Image:
         """`image` as the model may see it, uint8 [H, W, 3]; the same array where there are no zones."""
         return self._filled(image, for_people=False)

@@ -11,16 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from whycam.bench.clip import Clip
 from whycam.bench.question import Question
 from whycam.bench.stages import warm_detector
 from whycam.bench.timing import Show, Spread
-from whycam.bundle.manifest import FrameSize
+from whycam.cuda.array import Picture
 from whycam.detect import Detector, Model
-from whycam.detect.resize import resize
 from whycam.detect.sampling import Resampler
 
 MOST = 64
@@ -104,7 +100,7 @@ class _Watched:
     def rounds(self, count: int, question: Question | None, rounds: int) -> list[float]:
         """Seconds of each round over `count` cameras."""
         while len(self._streams) < count:
-            self._streams.append(_Stream(self._clip, self._fps, self._model.manifest.input))
+            self._streams.append(_Stream(self._clip, self._fps, self._model))
             self._detectors.append(warm_detector(self._model, itertools.cycle(self._clip.images[:1]), computed=0))
         seconds: list[float] = []
         self._round(count, question)
@@ -133,7 +129,7 @@ class _Watched:
             stream.stop()
 
 
-def decide_together(detectors: Sequence[Detector], images: Sequence[NDArray[np.uint8]]) -> None:
+def decide_together(detectors: Sequence[Detector], images: Sequence[Picture]) -> None:
     """Decide on a frame of each camera, as many through the CNN at once as the service lets through."""
     model = detectors[0].model
     taken = [(detector, detector.take(image)) for detector, image in zip(detectors, images, strict=True)]
@@ -147,19 +143,19 @@ def decide_together(detectors: Sequence[Detector], images: Sequence[NDArray[np.u
 
 
 class _Stream:
-    """A camera: a thread that decodes all of the clip's frames, as a camera's does, and holds the next due one at the
-    model's size."""
+    """A camera: a thread that decodes all of the clip's frames, as a camera's does, and holds the next due one as the
+    model sees it."""
 
-    def __init__(self, clip: Clip, fps: float, size: FrameSize) -> None:
+    def __init__(self, clip: Clip, fps: float, model: Model) -> None:
         self._clip = clip
-        self._size = size
+        self._model = model
         self._fps = fps
-        self._due: queue.Queue[NDArray[np.uint8] | Exception] = queue.Queue(maxsize=1)
+        self._due: queue.Queue[Picture | Exception] = queue.Queue(maxsize=1)
         self._stopping = False
         self._thread = threading.Thread(target=self._decode, name="bench camera", daemon=True)
         self._thread.start()
 
-    def take(self) -> NDArray[np.uint8]:
+    def take(self) -> Picture:
         """The next due frame; raises what stood in its way."""
         found = self._due.get()
         if isinstance(found, Exception):
@@ -181,7 +177,7 @@ class _Stream:
             with closing(self._clip.endless()) as frames:
                 for frame in frames:
                     if resampler.push(frame.time):
-                        self._due.put(resize(frame.image, self._size.height, self._size.width))
+                        self._due.put(self._model.see(frame.pixels))
                     if self._stopping:
                         return
         except Exception as error:  # it is raised where frames are taken

@@ -45,7 +45,7 @@ class Clip:
             time = 0.0
             for frame in open_source(self.source):
                 time = frame.time
-                yield Frame(frame.image, start + time)
+                yield Frame(frame.pixels, start + time)
             start += time + 1 / self.fps
 
 

@@ -6,16 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-
-import numpy as np
-from numpy.typing import NDArray
 
 from whycam.backoff import Backoff
 from whycam.bundle.manifest import Window
 from whycam.config.models import Camera as CameraConfig
 from whycam.config.secrets import camera_url
+from whycam.cuda.array import Picture
 from whycam.errors import WhycamError
 from whycam.service.clock import Clock
 from whycam.service.pace import Pace
@@ -52,8 +50,8 @@ class Shot:
     """A due frame, and what the model is to see of it."""
 
     frame: Frame
-    seen: NDArray[np.uint8]
-    """[H, W, 3] BGR, at the model's size."""
+    seen: Picture
+    """At the model's size."""
 
 
 class _Reader:
@@ -97,14 +95,14 @@ class Camera:
         ready: Callable[[], None],
         changed: Callable[[Camera], None],
         is_due: Callable[[float], bool],
-        see: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+        see: Callable[[Frame], Picture],
         open_frames: Callable[[str], Generator[Frame, None, None]] | None = None,
     ) -> None:
         """The camera of `config`, for a model with `window`; not yet started.
 
         `ready` is called when a frame can be taken, `changed` when the state is another; both from its threads.
         `is_due` says of a frame's time (service time, seconds) whether who takes the frames has use for it, `see` makes
-        of a frame's picture what the model is to see.
+        of a frame what the model is to see.
         """
         self.config = config
         self.counters = Counters()
@@ -290,7 +288,7 @@ class Camera:
                 first = last = None
                 for frame in source:
                     if self._live:
-                        yield Frame(frame.image, self._clock.now())
+                        yield replace(frame, time=self._clock.now())
                         continue
                     if shift is None:
                         shift = self._clock.now() - frame.time
@@ -299,7 +297,7 @@ class Camera:
                     moment = frame.time + shift
                     if not self._fast and not self._pause_until(moment, reader):
                         return
-                    yield Frame(frame.image, moment)
+                    yield replace(frame, time=moment)
             finally:
                 source.close()
             if not self.config.repeat or first is None or last is None or shift is None:
@@ -318,7 +316,7 @@ class Camera:
         return False
 
     def _arrived(self, reader: _Reader, frame: Frame) -> None:
-        fault = self._pictures.push(frame.image, frame.time)
+        fault = self._pictures.push(frame.pixels, frame.time)
         with self._condition:
             if reader.abandoned:
                 return
@@ -343,7 +341,7 @@ class Camera:
                 self._condition.wait(1.0)
         if not self._is_due(frame.time):
             return
-        shot = Shot(frame, self._see(frame.image))
+        shot = Shot(frame, self._see(frame))
         with self._condition:
             if reader.abandoned:
                 return

@@ -189,7 +189,7 @@ class Lane:
         if shot is None:
             return None
         with self._lock:
-            due = self._judge.take(shot.seen, shot.frame.time, seen=True)
+            due = self._judge.take_seen(shot.seen, shot.frame.time)
         return None if due is None else Turn(shot.frame, due)
 
     @staticmethod
@@ -202,7 +202,7 @@ class Lane:
         frame = turn.frame
         with self._lock:
             decision, events = self._judge.decide(turn.due, sample)
-            self.frame_size = (frame.image.shape[1], frame.image.shape[0])
+            self.frame_size = frame.size[::-1]
             self.latest = self._judge.snapshot() if decision.warm else None
             self._emit_all(events)
         self.scored += 1

@@ -14,6 +14,8 @@ _DARK = 20
 """Of 255: below this a picture may be black; a dark scene still has contrast, or the noise of its sensor."""
 _SPREAD = 4
 """Of 255: the brightness by which a black picture's dark and light parts may differ."""
+_BLACK = np.uint8(16)
+"""The luma of black in video."""
 _CELLS = 64
 """Rows and columns of the grid of pixels that is looked at."""
 
@@ -34,15 +36,20 @@ class PictureWatch:
         self._same_since = 0.0
         self._black_since: float | None = None
 
-    def push(self, image: NDArray[np.uint8], time: float) -> Fault | None:
-        """What is wrong with the picture at `time` (seconds), uint8 [H, W, 3]; None where nothing is."""
+    def push(self, pixels: NDArray[np.uint8], time: float) -> Fault | None:
+        """What is wrong with the picture at `time` (seconds), a frame's pixels (see `Frame`); None where nothing is."""
+        # Of NV12 the luma says enough.
+        image = pixels if pixels.ndim == 3 else pixels[: len(pixels) * 2 // 3]
         height, width = image.shape[:2]
         grid = image[:: max(1, height // _CELLS), :: max(1, width // _CELLS)]
         digest = zlib.crc32(grid.tobytes())
         if digest != self._digest:
             self._digest, self._same_since = digest, time
-        # Several times as fast as the maximum along an axis of three.
-        light = np.maximum(np.maximum(grid[..., 0], grid[..., 1]), grid[..., 2])
+        if grid.ndim == 3:
+            # Several times as fast as the maximum along an axis of three.
+            light = np.maximum(np.maximum(grid[..., 0], grid[..., 1]), grid[..., 2])
+        else:
+            light = np.maximum(grid, _BLACK) - _BLACK
         dark, bright = np.percentile(light, (2, 98))
         if bright < _DARK and bright - dark < _SPREAD:
             self._black_since = time if self._black_since is None else self._black_since

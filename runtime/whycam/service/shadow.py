@@ -228,7 +228,7 @@ class Shadow:
         judge, comparison = self.candidate.judge, self.candidate.comparison
         size, due = judge.model.manifest.input, scored.due
         if due.image.shape[:2] == (size.height, size.width):
-            taken = judge.take(due.image, due.time, seen=True)
+            taken = judge.take_seen(due.image, due.time)
         else:
             taken = judge.take(scored.frame.image, due.time)
         if taken is None:

@@ -25,7 +25,7 @@ class Capture(Protocol):
     """What frames are read from: OpenCV's capture, or one that answers as it does."""
 
     def read(self) -> tuple[bool, Any]:
-        """Whether there is another picture, and it: uint8 [H, W, 3], BGR."""
+        """Whether there is another picture, and it, as in `Frame.pixels`."""
 
     def release(self) -> None:
         """Give the source back."""
@@ -51,7 +51,7 @@ def open_capture(place: str, backend: Backend, options: Sequence[int] = ()) -> c
 
 
 def read_image(capture: Capture) -> NDArray[np.uint8] | None:
-    """The capture's next picture, uint8 [H, W, 3] BGR, or None at its end."""
+    """The capture's next picture, as in `Frame.pixels`, or None at its end."""
     with opencv_silent():
         found, image = capture.read()
     if not found or image is None:

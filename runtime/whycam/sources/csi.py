@@ -8,7 +8,7 @@ from whycam.errors import SourceError
 from whycam.sources import gstreamer
 from whycam.sources.frame import Frame
 from whycam.sources.live import live_frames
-from whycam.sources.pipeline import Pipeline, has_gstreamer
+from whycam.sources.pipeline import SECONDS, Pipeline, has_gstreamer
 
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 
@@ -18,10 +18,11 @@ _INSTALL = (
 )
 
 
-def open_csi(sensor: str) -> Generator[Frame, None, None]:
+def open_csi(sensor: str, timeout_seconds: float | None = None) -> Generator[Frame, None, None]:
     """The frames of CSI camera number `sensor`, 1280 x 720 at 30 per second, times in seconds since the epoch.
 
-    Raises SourceError where OpenCV has no GStreamer, or the camera gives no picture.
+    Raises SourceError where OpenCV has no GStreamer, or the camera gives no picture for `timeout_seconds`, by default
+    SECONDS.
     """
     if not sensor.isdecimal():
         raise SourceError(f"csi://{sensor}: the camera's number is missing; give one, such as csi://0")
@@ -31,7 +32,7 @@ def open_csi(sensor: str) -> Generator[Frame, None, None]:
             f"{name}: this OpenCV is built without GStreamer; on the Jetson, use JetPack's own in a virtual environment"
             f" that sees the system's packages: `{_INSTALL}`"
         )
-    capture = Pipeline(gstreamer.csi(int(sensor), WIDTH, HEIGHT, FPS))
+    capture = Pipeline(gstreamer.csi(int(sensor), WIDTH, HEIGHT, FPS), timeout_seconds or SECONDS)
     if not capture.opened:
         capture.release()
         raise SourceError(

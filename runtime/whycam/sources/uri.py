@@ -29,7 +29,8 @@ def open_source(uri: str | os.PathLike[str], timeout_seconds: float | None = Non
     `uri` is a path, `file://PATH` or `images:FOLDER?fps=10` (times in seconds from the start), or `rtsp://...`,
     `http://...` that sends MJPEG, `v4l2:/dev/video0` or `csi://0` (times in seconds since the epoch).
 
-    `timeout_seconds` is how long a network camera may take to answer, or send nothing; 10 by default.
+    `timeout_seconds` is how long a camera of the network, or one that GStreamer reads, may take to answer, or send
+    nothing; 10 by default.
 
     Raises SourceError at once, not at the first frame, where the source cannot be opened or gives no frame; a live
     source raises it also when its frames stop. Raises MissingDependencyError without OpenCV.
@@ -40,7 +41,7 @@ def open_source(uri: str | os.PathLike[str], timeout_seconds: float | None = Non
     if not isinstance(uri, str):
         return open_file(Path(uri))
     if uri.startswith("v4l2:"):
-        return open_v4l2(uri.removeprefix("v4l2:").removeprefix("//"))
+        return open_v4l2(uri.removeprefix("v4l2:").removeprefix("//"), timeout_seconds)
     if uri.startswith("images:"):
         return open_images(uri.removeprefix("images:"))
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
@@ -54,7 +55,7 @@ def open_source(uri: str | os.PathLike[str], timeout_seconds: float | None = Non
         case "rtsp" | "rtsps" | "http" | "https":
             return open_network(uri, timeout_seconds)
         case "csi":
-            return open_csi(uri.partition("://")[2].strip("/"))
+            return open_csi(uri.partition("://")[2].strip("/"), timeout_seconds)
         case other:
             raise SourceError(f"{without_credentials(uri)}: no source of kind '{other}'; give {FORMS}")
 

@@ -17,10 +17,11 @@ WIDTH, HEIGHT, FPS = 640, 480, 30
 """What OpenCV asks a camera for by itself: whoever decodes, the picture has the same size."""
 
 
-def open_v4l2(device: str) -> Generator[Frame, None, None]:
+def open_v4l2(device: str, timeout_seconds: float | None = None) -> Generator[Frame, None, None]:
     """The frames of the camera `device` (such as `/dev/video0`), times in seconds since the epoch, as they arrive.
 
-    On a Jetson with NVIDIA's decoder a camera that sends MJPEG is decoded by it.
+    On a Jetson with NVIDIA's decoder a camera that sends MJPEG is decoded by it, as long as it gives a picture within
+    `timeout_seconds`, by default SECONDS.
 
     Raises SourceError where there is no such device, it may not be read, or it gives no picture.
     """
@@ -42,4 +43,4 @@ def open_v4l2(device: str) -> Generator[Frame, None, None]:
             raise SourceError(f"{name}: does not open; it is in use, or no camera (see `v4l2-ctl --list-devices`)")
         return live_frames(name, capture)
 
-    return decoded(name, gstreamer.v4l2(device, WIDTH, HEIGHT, FPS), SECONDS, by_cpu)
+    return decoded(name, gstreamer.v4l2(device, WIDTH, HEIGHT, FPS), timeout_seconds or SECONDS, by_cpu)

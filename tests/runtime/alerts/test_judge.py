@@ -12,13 +12,16 @@ import pytest
 from onnx import numpy_helper
 
 from tests.runtime import tiny_bundle
+from tests.runtime.cuda.host_device import HostDevice
 from whycam.alerts.episodes import AlertEvent
 from whycam.alerts.judge import FrameJudge, thresholds_of
+from whycam.alerts.zones import FILL
 from whycam.bundle import Bundle
 from whycam.bundle.manifest import AlertRule
 from whycam.config.models import Camera
 from whycam.detect import Decision, Model
 from whycam.errors import InputError
+from whycam.sources import Frame
 
 QUIET, FIGHT, FIRE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 RULES = {"minimum_seconds": 0.2, "merge_seconds": 0.3, "cool_down_seconds": 0, "signal_lost_seconds": 5}
@@ -73,6 +76,24 @@ def test_a_frame_that_is_not_due_is_no_decision(model: Model) -> None:
     judge = FrameJudge(model, camera())
     assert judge.push(picture(QUIET), 0.0)[0] is not None
     assert judge.push(picture(QUIET), 0.02) == (None, [])
+
+
+NV12 = np.full((72, 64), 128, np.uint8)
+MASK = {"name": "window", "kind": "mask", "polygon": LEFT}
+
+
+@pytest.mark.parametrize(
+    ("device", "zones", "converted"), [(None, [], True), (HostDevice, [], False), (HostDevice, [MASK], True)]
+)
+def test_a_decoders_frame_is_converted_once_at_most(
+    device: type[HostDevice] | None, zones: list[dict[str, Any]], converted: bool, model: Model
+) -> None:
+    model = model if device is None else Model(model.bundle, providers=["cpu"], device=device())
+    frame = Frame(NV12, 0.0)
+    seen = np.asarray(FrameJudge(model, camera(zone=zones)).see(frame))
+    assert seen.shape == (tiny_bundle.SIZE, tiny_bundle.SIZE, 3)
+    assert (seen[:, 0] == (FILL if zones else seen[:, -1])).all()
+    assert ("_image" in vars(frame)) == converted
 
 
 # -- zones --

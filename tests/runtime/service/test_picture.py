@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -92,3 +93,17 @@ def test_pictures_of_any_size_are_watched(shape: tuple[int, int, int]) -> None:
 
 def test_a_change_of_size_is_a_change() -> None:
     assert told(*[SCENE] * 4, *[SCENE[:120, :160]] * 4) == [None] * 8
+
+
+def nv12(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture's pixels as a hardware decoder gives them, without colours."""
+    height, width = image.shape[:2]
+    luma = 16 + cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) * (219 / 255)
+    return np.vstack([luma.astype(np.uint8), np.full((height // 2, width), 128, np.uint8)])
+
+
+def test_a_decoder_s_luma_tells_the_same() -> None:
+    assert told(*[nv12(SCENE)] * 6) == told(*[SCENE] * 6)
+    for level in (3, 60):
+        assert told(*[nv12(noisy(lit(level))) for _ in range(6)]) == told(*[noisy(lit(level)) for _ in range(6)])
+    assert told(*[nv12(noisy(lit(3))) for _ in range(6)])[-1] == "black"
