@@ -42,13 +42,12 @@ def install(monkeypatch: pytest.MonkeyPatch, engines: Path) -> Device:
     device, real = Device(), onnxruntime.InferenceSession
 
     class Session(real):  # type: ignore[misc, valid-type]  # mypy takes no variable for a base
-        def __init__(self, path: Path, sess_options: Any, providers: list[Any], enable_fallback: bool) -> None:
-            assert not enable_fallback
+        def __init__(self, path: Path, sess_options: Any, providers: list[Any]) -> None:
             device.opened.append((Path(path).name, providers))
             first, options = providers[0]
             if first in device.raises:
                 raise RuntimeError(device.raises[first])
-            if not device.captures and (options.get("enable_cuda_graph") or options.get("trt_cuda_graph_enable")):
+            if not device.captures and options.get("enable_cuda_graph"):
                 raise RuntimeError("not all nodes are on one provider")
             if first == TENSORRT:
                 time.sleep(device.build_seconds)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from whycam.bench.timing import Spread, interleaved, repeated
 from whycam.bench.variants import Losses, Variant, choose_variants, startable
 from whycam.bundle import Bundle, Manifest, file_entry, write_manifest
 from whycam.commands.bench import bench
+from whycam.cuda.array import Picture
 from whycam.detect import Decision, Detector, Due, Model
 from whycam.detect.ring import Sample
 from whycam.errors import InputError, WhycamError
@@ -325,6 +327,23 @@ def test_cameras_are_added_until_they_do_not_hold(
 
     assert (none.cameras, [load.cameras for load in none.loads]) == (0, [1])
     assert (every.cameras, [load.cameras for load in every.loads]) == (8, [1, 2, 4, 8])
+
+
+def test_whole_frames_are_brought_to_the_model_as_it_takes_them(
+    tmp_path: Path, built_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def see(pixels: np.ndarray) -> Picture:
+        seen.add((threading.current_thread().name, pixels.shape))
+        return Model.see(model, pixels)
+
+    model, clip = Model(Bundle.open(built_bundle)), slow_clip(tmp_path)
+    seen: set[tuple[str, tuple[int, ...]]] = set()
+    monkeypatch.setattr(model, "see", see)
+
+    measure_capacity(model, clip, 1e6, None, 1, silent, "")
+
+    width, height = clip.size
+    assert ("bench camera", (height, width, 3)) in seen
 
 
 @pytest.mark.parametrize("most_that_hold", range(4, 8))

@@ -17,7 +17,7 @@ import whycam
 from whycam import Decision, Detector, InputError
 from whycam.bundle import Bundle
 from whycam.detect import Due, Model
-from whycam.detect.model import AT_ONCE
+from whycam.detect.graphs import AT_ONCE
 from whycam.detect.scorer import StepScorer
 from whycam.detect.sessions import Graph
 

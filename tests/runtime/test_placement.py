@@ -57,7 +57,7 @@ ON_TENSORRT = [
 
 def test_each_node_counts_for_who_ran_it() -> None:
     placement = Placement.of(ON_CUDA)
-    assert placement.runs_on == CUDA
+    assert next(iter(placement.parts)) == CUDA
     assert {provider: (part.nodes, part.share) for provider, part in placement.parts.items()} == {
         CUDA: (3, pytest.approx(0.8)),
         CPU: (1, pytest.approx(0.2)),
@@ -73,7 +73,7 @@ def test_what_tensorrt_takes_in_one_piece_is_one_node() -> None:
 
 def test_nodes_too_quick_to_be_timed_count_alike() -> None:
     placement = Placement.of([node("A", "Add", CUDA, 0), node("B", "Mul", CUDA, 0), node("C", "Cast", CPU, 0)])
-    assert (placement.runs_on, placement.parts[CPU].share) == (CUDA, pytest.approx(1 / 3))
+    assert (next(iter(placement.parts)), placement.parts[CPU].share) == (CUDA, pytest.approx(1 / 3))
 
 
 def test_a_profile_without_nodes_tells_nothing() -> None:
@@ -100,6 +100,32 @@ def test_a_session_on_the_cpu_is_run_once_and_read(
     assert set(placement.parts[CPU].operators) == operators
     assert list(tmp_path.iterdir()) == []
     assert session.get_providers() == [CPU]
+
+
+class Truncated(onnxruntime.InferenceSession):
+    """A session on a disk that is full before its profile is written to the end."""
+
+    def end_profiling(self) -> str:
+        path = super().end_profiling()
+        Path(path).write_bytes(Path(path).read_bytes()[:100])
+        return path
+
+
+@pytest.mark.parametrize(("kind", "folder"), [(onnxruntime.InferenceSession, "missing"), (Truncated, ".")])
+def test_without_a_profile_the_first_provider_is_taken_to_run_all(
+    kind: type,
+    folder: str,
+    built_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / folder))
+    start = partial(kind, built_bundle / "features.onnx", providers=[CPU])
+    session, placement = profiled(start, onnxruntime.SessionOptions())
+    assert {provider: part.share for provider, part in placement.parts.items()} == {CPU: 1}
+    assert "what runs on CPUExecutionProvider cannot be told" in caplog.text
+    assert session.run(None, {"frames": np.zeros((1, 8, 8, 3), np.uint8)})
 
 
 def test_the_events_are_those_that_onnx_runtime_writes(built_bundle: Path, tmp_path: Path) -> None:

@@ -107,10 +107,18 @@ def test_a_graph_of_one_size_needs_no_profile_and_a_search_for_the_best_convolut
 
 def test_cuda_graphs_are_for_fixed_addresses_and_one_size_alone() -> None:
     assert options(CUDA, fixed_addresses=True)["enable_cuda_graph"] == 1
-    assert options(TENSORRT, fixed_addresses=True)["trt_cuda_graph_enable"] is True
     for changes in ({}, {"fixed_addresses": True, "most": 8}):
         assert options(CUDA, **changes)["enable_cuda_graph"] == 0
-        assert "trt_cuda_graph_enable" not in options(TENSORRT, **changes)
+
+
+def test_tensorrt_which_knows_one_recording_for_all_windows_makes_none(built_bundle: Path, gpu: Device) -> None:
+    bundle = Bundle.open(built_bundle)
+    spec = features_spec(bundle.manifest, "features.onnx")
+    graph = open_graph(bundle, spec, [TENSORRT, CUDA, CPU], fixed_addresses=True)
+    assert (graph.providers[0], graph.captured) == (TENSORRT, False)
+    (providers,) = [providers for _, providers in gpu.opened]
+    assert "trt_cuda_graph_enable" not in providers[0][1]
+    assert providers[1][1]["enable_cuda_graph"] == 0
 
 
 @pytest.mark.parametrize("provider", [CUDA, TENSORRT])
@@ -150,6 +158,7 @@ def test_the_batches_are_those_that_explanations_ask_for() -> None:
         (["CUDAExecutionProvider"], [CUDA, CPU], False),
         (["cpu", "cuda"], [CPU], True),
         ("cpu", [CPU], True),
+        ([], [CPU], True),
     ],
 )
 def test_cuda_is_behind_tensorrt_and_the_cpu_behind_all(
@@ -185,7 +194,7 @@ def test_only_who_names_the_cpu_or_nothing_gets_it(
     gpu.missing = {CUDA}
     with pytest.raises(InputError, match=r"TensorRT does not run features.onnx here: TensorRT .*no TensorRT.*; CUDA "):
         Model(Bundle.open(built_bundle), providers=["tensorrt"])
-    with pytest.raises(InputError, match=r"does not run features.onnx here: CUDA .*libraries.*name cpu too"):
+    with pytest.raises(InputError, match=r"does not run features.onnx here: CUDA .*no GPU here.*name cpu too"):
         Model(Bundle.open(built_bundle), providers=["cuda"])
     assert caplog.messages == []
 
@@ -193,6 +202,18 @@ def test_only_who_names_the_cpu_or_nothing_gets_it(
         caplog.clear()
         assert Model(Bundle.open(built_bundle), providers=wanted).providers == (CPU,)
         assert [message.partition(":")[0] for message in caplog.messages] == ["features.onnx runs on CPU"]
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_what_onnx_runtime_refuses_it_does_not_run_otherwise_by_itself(
+    built_bundle: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bundle = Bundle.open(built_bundle)
+    open_graph(bundle, features_spec(bundle.manifest, "features.onnx"), ["NoSuchExecutionProvider", CPU])
+    (told,) = caplog.messages
+    assert told.startswith("features.onnx runs on CPU: NoSuch does not take it (")
+    assert "libraries" not in told
+    assert capfd.readouterr().out == ""
 
 
 def test_a_provider_that_runs_none_of_a_graph_has_not_taken_it(
@@ -247,7 +268,7 @@ def test_a_graph_is_replayed_where_it_can_be(
     bundle = Bundle.open(built_bundle)
     spec = features_spec(bundle.manifest, "features.onnx")
     graph = open_graph(bundle, spec, [CUDA, CPU], insist=True, fixed_addresses=True, stream=7)
-    assert graph.runs_on == CUDA
+    assert (graph.providers[0], graph.captured) == (CUDA, captures)
     tried = [providers[0][1] for _, providers in gpu.opened]
     assert [each["enable_cuda_graph"] for each in tried] == ([1] if captures else [1, 0])
     assert {each["user_compute_stream"] for each in tried} == {"7"}

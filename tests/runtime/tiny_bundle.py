@@ -261,8 +261,7 @@ def _head() -> onnx.ModelProto:
 def _step() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Unsqueeze", ["features", "one"], ["entering"]),
-        helper.make_node("Sub", ["entering", "entering"], ["fresh"]),
-        helper.make_node("Concat", ["fresh", "sums"], ["before"], axis=1),
+        helper.make_node("Pad", ["sums", "entrance"], ["before"]),
         helper.make_node("Mul", ["before", "fade"], ["faded"]),
         helper.make_node("Add", ["faded", "entering"], ["after"]),
         helper.make_node("Slice", ["after", "zero", "last", "one"], ["sums_next"]),
@@ -281,6 +280,7 @@ def _step() -> onnx.ModelProto:
         _constants(
             weights=WEIGHTS.T.copy(),
             fade=np.float32(DECAY),
+            entrance=np.array([0, 1, 0, 0, 0, 0]),
             zero=np.array([0]),
             one=np.array([1]),
             last=np.array([T - 1]),

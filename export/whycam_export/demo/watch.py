@@ -127,7 +127,7 @@ def _draw(reason: Reason, truth: Truth, pictures: dict[float, NDArray[np.uint8]]
     for time in reason.explanation.times:
         picture = pictures[float(times[np.abs(times - time).argmin()])]
         frames.append(_outlined(picture, truth.mask_at(float(time))))
-    draw_explanation(replace(reason.explanation, frames=np.stack(frames)), reason.score, path, frames)
+    draw_explanation(replace(reason.explanation, pictures=frames), reason.score, path, frames)
 
 
 def _outlined(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam.cuda.array import Picture
 from whycam.default_methods import METHOD, TIME
 from whycam.detect.decision import Decision, alerting
 from whycam.detect.intake import Due, Intake
@@ -52,7 +53,7 @@ class Detector:
     def __init__(self, model: Model) -> None:
         """A window at its start; detectors of several cameras may share `model`."""
         self.model = model
-        self._intake = Intake(self.manifest)
+        self._intake = Intake(self.manifest, model.see)
         self._ring = FeatureRing(self.manifest.window.frames)
         self._scorer = model.scorer()
         self._run = self._slot = 0
@@ -90,10 +91,11 @@ class Detector:
         due = self.take(frame, time, still=still)
         return None if due is None else self.decide(due)
 
-    def take(self, frame: NDArray[np.uint8], time: float | None = None, *, still: bool = False) -> Due | None:
+    def take(self, frame: Picture, time: float | None = None, *, still: bool = False) -> Due | None:
         """The first half of `push`: the frame as the model is to see it, or None where it is not due.
 
-        For who lets the CNN see several frames at once, by `Model.samples`: of several cameras, or of a video.
+        For who lets the CNN see several frames at once, by `Model.samples`: of several cameras, or of a video. A frame
+        that comes from `Model.see` is at the model's size already.
         """
         return self._intake.take(frame, time, still)
 

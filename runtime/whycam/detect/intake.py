@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Manifest
-from whycam.detect.resize import resize
+from whycam.cuda.array import DeviceArray, Picture
 from whycam.detect.sampling import COLD, Resampler
 from whycam.errors import InputError
 from whycam.sources.frame import check_image
@@ -18,7 +19,7 @@ from whycam.sources.frame import check_image
 class Due:
     """A frame that is due, on its way to a decision."""
 
-    image: NDArray[np.uint8]
+    image: Picture
     """[H, W, 3] BGR, at the model's size."""
     time: float
     """Seconds."""
@@ -35,19 +36,20 @@ class Due:
 class Intake:
     """Takes one camera's frames. Not safe for several threads at once."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        """For the model in `manifest`; no frame yet."""
+    def __init__(self, manifest: Manifest, see: Callable[[NDArray[np.uint8]], Picture]) -> None:
+        """For the model in `manifest`, which frames are brought to the size of by `see`; no frame yet."""
         self._interval = manifest.window.frame_interval
         self._resampler = Resampler(self._interval, manifest.window.max_gap)
-        self._size = manifest.input.height, manifest.input.width
+        self._see = see
         self._timed: bool | None = None
         self._time = 0.0
         self._run = 0
         self._slot = 0
 
-    def take(self, frame: NDArray[np.uint8], time: float | None, still: bool) -> Due | None:
+    def take(self, frame: Picture, time: float | None, still: bool) -> Due | None:
         """See `Detector.take`."""
-        check_image(frame)
+        if not isinstance(frame, DeviceArray):
+            check_image(frame)
         begins = self._timed is None
         if self._timed is None:
             self._timed = time is not None
@@ -69,9 +71,12 @@ class Intake:
         else:
             self._slot += slots
         self._time = time
-        image = resize(frame, *self._size)
-        # A picture of the model's own size is the caller's array, which may be reused for the next one.
-        image = image.copy() if image is frame else image
+        if isinstance(frame, DeviceArray):
+            image: Picture = frame
+        else:
+            image = self._see(frame)
+            # A picture of the model's own size is the caller's array, which may be reused for the next one.
+            image = image.copy() if image is frame else image
         return Due(image, time, still and not begins, self._run, self._slot, slots)
 
     def is_due(self, time: float) -> bool:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whycam.bundle import Bundle, Manifest
+from whycam.cuda.array import Array, DeviceArray, Picture, Pool, Values
+from whycam.cuda.cuda_device import cuda_device
+from whycam.cuda.device import Device
 from whycam.default_methods import METHOD, TIME
-from whycam.detect.graphs import AT_ONCE, explanation_specs, features_spec, numbered, step_spec
+from whycam.detect.extractor import Extractor
+from whycam.detect.graphs import explanation_specs, features_spec, step_spec
 from whycam.detect.late import LateGraph
 from whycam.detect.memory import release_memory
 from whycam.detect.opening import Announce, open_graph
-from whycam.detect.providers import TENSORRT, choose_providers, leaves_to_cpu
-from whycam.detect.ring import Sample, Snapshot
-from whycam.detect.scorer import Scorer, StepScorer, WindowScorer
+from whycam.detect.providers import CPU, CUDA, TENSORRT, choose_providers, leaves_to_cpu
+from whycam.detect.ring import Sample, Snapshot, stacked
+from whycam.detect.scorer import DeviceStepScorer, Scorer, StepPlaces, StepScorer, WindowScorer
 from whycam.detect.sessions import Graph, feature_file, step_file
 from whycam.detect.temperature import tempered
 from whycam.errors import InputError
+from whycam.explain.device_inquiry import DeviceInquiry
 from whycam.explain.explanation import Explanation
 from whycam.explain.inquiry import Inquiry
 from whycam.explain.methods import (
@@ -55,9 +61,12 @@ class Model:
         threads: int | None = None,
         *,
         beside: Model | None = None,
+        device: Device | None = None,
         announce: Announce | None = None,
     ) -> None:
         """See `whycam.load`; `announce` is told what is going to take minutes.
+
+        `device` is where frames, features and maps stay; by default the GPU's memory where that runs the model.
 
         Where the feature extractor is that of the model `beside`, by its SHA-256, precision and providers, it is not
         opened again: see `shares_features`.
@@ -69,18 +78,35 @@ class Model:
         self._wanted = choose_providers(providers)
         self._insist = not leaves_to_cpu(providers)
         manifest = bundle.manifest
-        start = partial(open_graph, bundle, threads=threads, insist=self._insist, announce=announce)
-        extractor = features_spec(manifest, feature_file(manifest, precision, self._wanted))
-        self._extractor = (bundle.manifest.files[extractor.file].sha256, extractor.inputs, extractor.outputs)
+        features = features_spec(manifest, feature_file(manifest, precision, self._wanted))
+        self._cnn = (bundle.manifest.files[features.file].sha256, features.inputs, features.outputs)
+        twin = beside if beside is not None and beside._runs(self) else None
+        if twin is not None:
+            # In the stream of the features that are shared: what follows them is done after them.
+            device = None if twin.pool is None else twin.pool.device
+        elif device is None and self._wanted[0] in (CUDA, TENSORRT):
+            device = cuda_device()
+        start = partial(
+            open_graph,
+            bundle,
+            threads=threads,
+            insist=self._insist,
+            announce=announce,
+            stream=None if device is None else device.stream,
+        )
         step = step_spec(manifest, step_file(manifest, precision, self._wanted))
         # Opened at the first explanation that asks for them, but damage should show now, not at the first alert.
         specs = explanation_specs(manifest)
         with bundle.checking(spec.file for spec in specs.values()):
-            twin = beside if beside is not None and beside._runs(self) else None
-            self._features: Graph = start(extractor, self._wanted) if twin is None else twin._features
+            graph: Graph = start(features, self._wanted) if twin is None else twin._extractor.graph
             # What does not run the CNN here is not asked again for each graph.
-            rest = self._wanted[self._wanted.index(self._features.opened_on) :]
-            self._step = start(step, rest) if manifest.step.available else None
+            rest = self._wanted[self._wanted.index(graph.opened_on) :]
+            if device is not None and device.name != "cpu" and rest[0] == CPU:
+                device = None
+            fixed = device is not None
+            self._step = start(step, rest, fixed_addresses=fixed) if manifest.step.available else None
+        self._extractor: Extractor = Extractor(graph, manifest, device) if twin is None else twin._extractor
+        self._places: deque[StepPlaces] = deque()
         # Only the head may have to run for every frame.
         often = ("head",) if self._step is None else ()
         self._late = {
@@ -100,26 +126,26 @@ class Model:
     def providers(self) -> tuple[str, ...]:
         """ONNX Runtime's names of the execution providers that really run the feature extractor, as its session's
         profile tells: the one that takes most of the time first."""
-        return self._features.providers
+        return self._extractor.graph.providers
 
     @property
     def shares(self) -> Mapping[str, float]:
         """Of the feature extractor's time, what each of them takes, 0 to 1."""
-        return self._features.shares
+        return self._extractor.graph.shares
 
     @property
     def session(self) -> onnxruntime.InferenceSession:
         """ONNX Runtime's session of the feature extractor."""
-        return self._features.session
+        return self._extractor.graph.session
 
     def shares_features(self, other: Model) -> bool:
         """Whether what the CNN makes of a frame for `other` is what it makes of it for this model: they share it."""
-        return self._features is other._features
+        return self._extractor is other._extractor
 
     @property
     def threads(self) -> int | None:
         """Threads that the feature extractor takes on the CPU; None where ONNX Runtime chooses."""
-        return self._features.threads
+        return self._extractor.graph.threads
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -133,32 +159,33 @@ class Model:
 
     def extract(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Maps]:
         """Features f32 [N, F], and maps f32 [N, C, h, w] of each CAM layer, of images uint8 [N, H, W, 3] BGR."""
-        outputs = self._features({"frames": images})
-        maps = tuple(outputs[numbered("maps", index)] for index in range(len(self.manifest.cams)))
-        return outputs["features"], maps
+        outputs = self._extractor.graph({"frames": images})
+        return outputs.pop("features"), tuple(outputs.values())
 
-    def sample(self, image: NDArray[np.uint8], time: float) -> Sample:
+    def see(self, pixels: NDArray[np.uint8]) -> Picture:
+        """A frame's pixels (see `Frame`), of any size, at the model's size, where the CNN takes them from.
+
+        May be called by several threads, beside those that run the model.
+        """
+        return self._extractor.see(pixels)
+
+    def sample(self, image: Picture, time: float) -> Sample:
         """What the CNN makes of `image`, uint8 [H, W, 3] BGR at the model's size, seen at `time` seconds."""
-        features, maps = self.extract(image[np.newaxis])
-        return Sample(features[0], tuple(layer[0] for layer in maps), image, time)
+        return self.samples([image], [time])[0]
+
+    @property
+    def pool(self) -> Pool | None:
+        """The memory of the device that frames, features and maps stay in; None where that is the host's."""
+        return self._extractor.pool
 
     @property
     def at_once(self) -> int:
         """How many pictures the CNN sees at once, at most."""
-        # TensorRT's engine is built for one picture.
-        return 1 if self._features.opened_on == TENSORRT else AT_ONCE
+        return self._extractor.at_once
 
-    def samples(self, images: Sequence[NDArray[np.uint8]], times: Sequence[float]) -> list[Sample]:
+    def samples(self, images: Sequence[Picture], times: Sequence[float]) -> list[Sample]:
         """What `sample` makes of each of `images`, computed `at_once` at a time."""
-        made: list[Sample] = []
-        for start in range(0, len(images), self.at_once):
-            some = images[start : start + self.at_once]
-            features, maps = self.extract(np.stack(some))
-            for index, image in enumerate(some):
-                # Copies: a sample that stays in a window must not keep the others of its batch.
-                own = (features[index].copy(), tuple(layer[index].copy() for layer in maps))
-                made.append(Sample(*own, image, times[start + index]))
-        return made
+        return self._extractor.samples(images, times)
 
     def snapshot(self, images: NDArray[np.uint8], times: Sequence[float] | None = None) -> Snapshot:
         """The window of T `images`, uint8 [T, H, W, 3] BGR at the model's size, scored; without a stream around it.
@@ -171,17 +198,20 @@ class Model:
             raise InputError(f"a window is uint8 {list(expected)}, not {images.dtype} {list(images.shape)}")
         moments = np.arange(window.frames) * window.frame_interval if times is None else times
         samples = tuple(self.samples(list(images), [float(time) for time in moments]))
-        _, values = self.logits(np.stack([sample.features for sample in samples])[np.newaxis])
+        features = stacked([sample.features for sample in samples])
+        _, values = self.logits(features.reshape(1, *features.shape))
         scores = {name: float(value) for name, value in zip(self.manifest.classes, values[0], strict=True)}
         return Snapshot(samples, scores, max(scores, key=scores.__getitem__))
 
-    def logits(self, windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def logits(self, windows: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits and scores f32 [N, K] of windows of features f32 [N, T, F]."""
         outputs = self._run("head", {"window": windows})
         return outputs["logits"], tempered(outputs["logits"], outputs["scores"], self.manifest.temperature)
 
     def scorer(self) -> Scorer:
         """A new sliding window: over the step graph where the bundle has one, else over the head."""
+        if self._step is not None and self.pool is not None:
+            return DeviceStepScorer(self._step, self.manifest, self.pool, self._places)
         if self._step is not None:
             return StepScorer(self._step, self.manifest)
         return WindowScorer(self._often["head"], self.manifest)
@@ -257,26 +287,31 @@ class Model:
                 counter=counter,
                 reference="usual" if usual else "none",
                 explained=ask.chosen,
-                frames=window.images(),
+                pictures=[sample.image for sample in window.samples],
             )
             for way, name in zip(ways, methods, strict=True)
         ]
 
     def inquiry(self, window: Snapshot, target: NDArray[np.float32], *, usual: bool = False) -> Inquiry:
         """What methods ask of `window`, about its logits weighed by `target` f32 [K]; see `Inquiry`."""
+        if self.pool is not None:
+            return DeviceInquiry(self._run, self._fill, window, target, usual=usual)
         return Inquiry(self._run, window, target, usual=usual)
 
     def _runs(self, other: Model) -> bool:
         """Whether the feature extractor that runs here is the one that `other` asks for."""
-        alike = (self._extractor, self.precision, self._wanted) == (other._extractor, other.precision, other._wanted)
+        alike = (self._cnn, self.precision, self._wanted) == (other._cnn, other.precision, other._wanted)
         return alike and (self._insist or not other._insist)
 
-    def _run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-        if name != "features":
-            return self._late[name]()(dict(inputs))
-        frames, most = inputs["frames"], self.at_once
-        parts = [self._features({"frames": frames[start : start + most]}) for start in range(0, len(frames), most)]
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    def _run(self, name: str, inputs: Mapping[str, Values]) -> dict[str, NDArray[np.float32]]:
+        if name == "features":
+            return self._extractor.outputs(np.asarray(inputs["frames"]))
+        return self._late[name]()(inputs)
+
+    def _fill(
+        self, name: str, into: Mapping[str, DeviceArray], inputs: Mapping[str, Values]
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self._late[name]().fill(into, inputs)
 
 
 def check_offered(manifest: Manifest, way: Way, name: str) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whycam.bundle import Bundle
+from whycam.cuda.turns import TURNS
 from whycam.detect.engines import gpu_memory, holds_engine
 from whycam.detect.graphs import F32, FREE, GraphSpec, Shape
 from whycam.detect.memory import release_memory
 from whycam.detect.placement import Placement, profiled
-from whycam.detect.providers import CPU, ENGINES, TENSORRT, GraphUse, Options, title, with_options
+from whycam.detect.provider_libraries import library_of, load_problem, load_wheels, quiet, why_not_started
+from whycam.detect.providers import CPU, CUDA, ENGINES, TENSORRT, GraphUse, Options, title, with_options
 from whycam.detect.sessions import Graph, brief
 from whycam.errors import BundleError, InputError
 
@@ -82,11 +84,13 @@ def open_graph(
         except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
             if provider == CPU:
                 raise _not_loadable(path, error) from error
-            refused.append(f"{title(provider)} does not take it{' as a CUDA graph' * captured} ({brief(error)})")
+            library = library_of(provider)
+            why = (library and load_problem(library)) or brief(error)
+            refused.append(f"{title(provider)} does not take it{' as a CUDA graph' * captured} ({why})")
             continue
         _tell(spec.file, provider, refused, placement, rare=rare)
         release_memory()
-        return Graph(session, spec, placement)
+        return Graph(session, spec, placement, captured=captured)
     raise InputError(
         f"execution provider {title(providers[0])} does not run {spec.file} here: {'; '.join(refused)}; name cpu too "
         "where the CPU may"
@@ -94,12 +98,15 @@ def open_graph(
 
 
 def _attempts(providers: Sequence[str], *, insist: bool, fixed_addresses: bool) -> list[tuple[str, bool]]:
-    """The providers to try, each first by a CUDA graph where that may be: one needs all nodes on one provider."""
+    """The providers to try, CUDA first by a CUDA graph where that may be: one needs all nodes on one provider.
+
+    Not TensorRT: ONNX Runtime's part for it keeps one recording for a session, and replays it for any places.
+    """
     able = [provider for provider in providers if provider != CPU or not insist]
     return [
         (provider, captured)
         for provider in able
-        for captured in ((True, False) if fixed_addresses and provider != CPU else (False,))
+        for captured in ((True, False) if fixed_addresses and provider == CUDA else (False,))
     ]
 
 
@@ -138,22 +145,29 @@ def _start(
     import onnxruntime
 
     first, own = providers[0]
+    if first == CPU:
+        session = onnxruntime.InferenceSession(path, sess_options=options, providers=list(providers))
+        _check(path, session, spec, one=one)
+        return session, None
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc] # it has no types
+        # ONNX Runtime would else print on stdout what went wrong, and go on with the CPU. Its own argument against that
+        # came with 1.23; before, opening sets this whatever it is given.
+        _enable_fallback = property(lambda _: False, lambda *_: None)
 
     def open_session(chosen: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        # ONNX Runtime would else print what went wrong and go on with the CPU.
-        session = onnxruntime.InferenceSession(
-            path, sess_options=chosen, providers=list(providers), enable_fallback=False
-        )
+        load_wheels()
+        with quiet():
+            session = Session(path, sess_options=chosen, providers=list(providers))
         if session.get_providers()[0] != first:
-            raise ValueError("its libraries or its device are missing")
+            raise ValueError(why_not_started(first))
         _check(path, session, spec, one=one)
         return session
 
-    if first == CPU:
-        return open_session(options), None
     began = time.monotonic()
     building = first == TENSORRT and _builds(spec.file, own, announce)
-    session, placement = profiled(open_session, options)
+    with TURNS.shared():
+        session, placement = profiled(open_session, options)
     if first not in placement.parts:
         raise ValueError("it runs none of its nodes")
     if building:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,10 @@ from whycam.detect.graphs import U8
 if TYPE_CHECKING:
     import onnxruntime
 
+log = logging.getLogger(__name__)
+
 _KERNEL = "_kernel_time"
 """How the name of a node's event ends that tells who computed it; others of the node are of waiting."""
-_NO_CAPTURE = ("gpu_graph_id", "-1")
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,6 @@ class Placement:
 
     parts: Mapping[str, Part]
     """By ONNX Runtime's name of the provider, the largest share first; never empty."""
-
-    @property
-    def runs_on(self) -> str:
-        """ONNX Runtime's name of the provider that most of the time is spent on."""
-        return next(iter(self.parts))
 
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]]) -> Placement:
@@ -76,14 +74,30 @@ def profiled(
 ) -> tuple[onnxruntime.InferenceSession, Placement]:
     """The session that `open_session` makes of `options`, after a run on zeros, and what its profile says.
 
-    Free sizes of inputs are 1. Raises what opening or running raises, and ValueError where no node has run.
+    Free sizes of inputs are 1. Where no profile can be written, on a full disk say, all is taken to run on the first of
+    its providers, and that is logged. Raises what opening or running raises.
     """
-    with tempfile.TemporaryDirectory(prefix="whycam-profile-") as folder:
+    with ExitStack() as opened:
+        try:
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="whycam-profile-"))
+        except OSError as error:
+            session = open_session(options)
+            session.run(None, _zeros(session), recorded_as(None))
+            return session, _supposed(session, error)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = open_session(options)
-        session.run(None, _zeros(session), _without_capture())
-        return session, Placement.of(json.loads(Path(session.end_profiling()).read_bytes()))
+        session.run(None, _zeros(session), recorded_as(None))
+        try:
+            return session, Placement.of(json.loads(Path(session.end_profiling()).read_bytes()))
+        except (OSError, ValueError) as error:
+            return session, _supposed(session, error)
+
+
+def _supposed(session: onnxruntime.InferenceSession, error: Exception) -> Placement:
+    provider = str(session.get_providers()[0])
+    log.warning("what runs on %s cannot be told (%s)", provider, error)
+    return Placement({provider: Part(nodes=0, share=1.0, operators=())})
 
 
 def _zeros(session: onnxruntime.InferenceSession) -> dict[str, Any]:
@@ -95,10 +109,13 @@ def _zeros(session: onnxruntime.InferenceSession) -> dict[str, Any]:
     }
 
 
-def _without_capture() -> onnxruntime.RunOptions:
-    """Options of a run that no CUDA graph is made of: its inputs are not where those of later runs will be."""
+def recorded_as(number: int | None) -> onnxruntime.RunOptions:
+    """Options of a run that is recorded as the CUDA graph of that number, above 0, and replayed once it is.
+
+    None is for a run that none is made of: its inputs are not where those of others are.
+    """
     import onnxruntime
 
     options = onnxruntime.RunOptions()
-    options.add_run_config_entry(*_NO_CAPTURE)
+    options.add_run_config_entry("gpu_graph_id", "-1" if number is None else str(number))
     return options

@@ -93,8 +93,6 @@ def _tensorrt(use: GraphUse) -> Options:
         usual = 1 if use.role == "head" else use.most
         for key, batch in (("min", 1), ("opt", usual), ("max", use.most)):
             options[f"trt_profile_{key}_shapes"] = _shapes(use.inputs, batch)
-    if use.captured:
-        options["trt_cuda_graph_enable"] = True
     return options | _on_stream(use)
 
 
@@ -163,7 +161,7 @@ def choose_providers(wanted: Sequence[str] | None) -> list[str]:
 
 def leaves_to_cpu(wanted: Sequence[str] | None) -> bool:
     """Whether the CPU may run what the others do not: where none is named, or the CPU is."""
-    return wanted is None or CPU in [runtime_name(name) for name in ([wanted] if isinstance(wanted, str) else wanted)]
+    return not wanted or CPU in [runtime_name(name) for name in ([wanted] if isinstance(wanted, str) else wanted)]
 
 
 def providers_here() -> tuple[str, ...]:

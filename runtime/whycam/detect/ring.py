@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from whycam.cuda import kernels
+from whycam.cuda.array import Array, DeviceArray, Picture, gathered
+
+Number = TypeVar("Number", np.float32, np.uint8)
 
 SPAN = 600
 """Samples over which what is usual is averaged: at ten a second, the last minute counts most."""
@@ -16,11 +22,11 @@ SPAN = 600
 class Sample:
     """A frame as the model sees it, and what the CNN made of it."""
 
-    features: NDArray[np.float32]
-    """[F]"""
-    maps: tuple[NDArray[np.float32], ...]
-    """[C, h, w] at each CAM layer."""
-    image: NDArray[np.uint8]
+    features: Array
+    """[F]; where the CNN runs on a GPU, in its memory."""
+    maps: tuple[Array, ...]
+    """[C, h, w] at each CAM layer; likewise."""
+    image: Picture
     """[H, W, 3] BGR, at the model's size."""
     time: float
     """Seconds."""
@@ -30,9 +36,9 @@ class Sample:
 class Usual:
     """What a camera usually shows: the mean over samples that have left the window, newer ones counting more."""
 
-    features: NDArray[np.float32]
+    features: Array
     """[F]"""
-    maps: tuple[NDArray[np.float32], ...]
+    maps: tuple[Array, ...]
     """[C, h, w] at each CAM layer."""
     samples: int
     """How many have gone into it, at most `SPAN`."""
@@ -45,7 +51,10 @@ class Usual:
         return Usual(_towards(self.features, sample.features, share), maps, count)
 
 
-def _towards(old: NDArray[np.float32], new: NDArray[np.float32], share: np.float32) -> NDArray[np.float32]:
+def _towards(old: Array, new: Array, share: np.float32) -> Array:
+    if isinstance(old, DeviceArray) and isinstance(new, DeviceArray):
+        return kernels.towards(old, new, float(share))
+    old, new = np.asarray(old), np.asarray(new)
     # In one new array: maps are large, and this is done for every frame.
     moved = new - old
     moved *= share
@@ -67,21 +76,27 @@ class Snapshot:
     """What the camera usually shows; None until a whole window has passed."""
 
     def features(self) -> NDArray[np.float32]:
-        """[T, F]."""
-        return stacked_features(self.samples)
+        """[T, F], on the host."""
+        return np.asarray(stacked([sample.features for sample in self.samples]))
 
     def images(self) -> NDArray[np.uint8]:
         """[T, H, W, 3]."""
-        return np.stack([sample.image for sample in self.samples])
+        return np.stack([np.asarray(sample.image) for sample in self.samples])
 
     def times(self) -> NDArray[np.float64]:
         """[T], seconds."""
         return np.array([sample.time for sample in self.samples])
 
 
-def stacked_features(samples: Sequence[Sample]) -> NDArray[np.float32]:
-    """The features of n samples, f32 [n, F]."""
-    return np.stack([sample.features for sample in samples])
+def stacked(arrays: Sequence[NDArray[Number] | DeviceArray]) -> NDArray[Number] | DeviceArray:
+    """n arrays of one shape as one, [n, ...], where they are; one alone is not copied."""
+    first = arrays[0]
+    if len(arrays) == 1:
+        return first.reshape(1, *first.shape)
+    there = [each for each in arrays if isinstance(each, DeviceArray)]
+    if len(there) == len(arrays):
+        return gathered(there, there[0].pool)
+    return np.stack([np.asarray(each) for each in arrays])
 
 
 class FeatureRing:

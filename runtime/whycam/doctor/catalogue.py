@@ -25,6 +25,7 @@ CHECKS = {
     "software.onnxruntime": "ONNX Runtime",
     "software.cuda": "CUDA code",
     "software.tensorrt": "TensorRT",
+    "software.kernels": "CUDA kernels",
     "software.opencv": "OpenCV",
     "system.clock": "Clock",
     "system.groups": "Groups",

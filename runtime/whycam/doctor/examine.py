@@ -57,6 +57,7 @@ PLATFORM = (
     Check(("software.onnxruntime",), "software", "onnxruntime"),
     Check(("software.cuda",), "software", "cuda"),
     Check(("software.tensorrt",), "software", "tensorrt"),
+    Check(("software.kernels",), "software", "kernels"),
     Check(("software.opencv",), "software", "opencv"),
     Check(("system.clock",), "clock", "clock"),
     Check(("system.groups",), "permissions", "groups"),

@@ -125,7 +125,7 @@ def judge_self_test(key: Key, names: str, answer: dict[str, Any]) -> Finding:
         told = f"{test['precision']} on {on} computes something else than where it was made: {answer['told']}"
         return failure("bundle.self_test", told, _cpu(key), camera=names, **test)
     told = f"{test['precision']} on {on} computes what it did where it was made"
-    asked = None if key[2] is None else key[2][0]
+    asked = key[2][0] if key[2] else None
     if asked is not None and runtime_name(asked) != test["providers"][0]:
         why = f"whycam bench {key[0]} --precision {key[1]} --provider {asked}    # says why"
         return warning("bundle.self_test", f"{told}, though {asked} is asked for first", why, camera=names, **test)

@@ -24,6 +24,12 @@ def _onnxruntime(_: Question) -> Answers:
     yield onnxruntime_here()
 
 
+def _kernels(_: Question) -> Answers:
+    from whycam.doctor.probe_libraries import kernels_here
+
+    yield kernels_here()
+
+
 def _opencv(_: Question) -> Answers:
     from whycam.doctor.probe_libraries import opencv_here
 
@@ -59,6 +65,7 @@ def _write(question: Question) -> Answers:
 PROBES: dict[str, Callable[[Question], Answers]] = {
     "numpy": _numpy,
     "onnxruntime": _onnxruntime,
+    "kernels": _kernels,
     "opencv": _opencv,
     "cameras": _cameras,
     "models": _models,

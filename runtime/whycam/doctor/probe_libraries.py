@@ -1,17 +1,17 @@
-"""What ONNX Runtime and OpenCV say of themselves."""
+"""What ONNX Runtime, CUDA's compiler and OpenCV say of themselves."""
 
 from __future__ import annotations
 
-import ctypes
 import re
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from whycam.detect.engines import compute_capability, tensorrt_version
+from whycam.detect.provider_libraries import library_of, load_problem
+from whycam.detect.providers import CUDA
+from whycam.errors import InputError, MissingDependencyError
 from whycam.libraries import ONNXRUNTIME, OPENCV, needs
-
-_CUDA_LIBRARY = "libonnxruntime_providers_cuda.so"
 
 
 def numpy_here() -> dict[str, Any]:
@@ -27,17 +27,31 @@ def onnxruntime_here() -> dict[str, Any]:
     with needs(ONNXRUNTIME):
         import onnxruntime
     folder = Path(onnxruntime.__file__).parent
-    library = folder / "capi" / _CUDA_LIBRARY
+    library = library_of(CUDA)
     return {
         "version": onnxruntime.__version__,
         "folder": str(folder),
         "providers": list(onnxruntime.get_available_providers()),
         "wheels": _wheels("onnxruntime"),
-        "cuda_library": str(library) if library.exists() else None,
-        "cuda_problem": _load_problem(library) if library.exists() else None,
+        "cuda_library": None if library is None else str(library),
+        "cuda_problem": None if library is None else load_problem(library),
         "sm": compute_capability(),
         "tensorrt": tensorrt_version(),
     }
+
+
+def kernels_here() -> dict[str, Any]:
+    """Whether whycam's kernels are compiled and loaded; if not, why, and what mends it, where that is known."""
+    from whycam.cuda.cuda_device import gpu
+
+    problem = fix = None
+    try:
+        gpu()
+    except MissingDependencyError as error:
+        problem, _, fix = str(error).removesuffix("`").partition(": run `")
+    except InputError as error:
+        problem = str(error)
+    return {"problem": problem, "fix": fix}
 
 
 def opencv_here() -> dict[str, Any]:
@@ -58,17 +72,3 @@ def _wheels(begins: str) -> list[str]:
     """The installed distributions whose name begins so: several of them lie over one another in one folder."""
     names = {distribution.metadata["Name"] or "" for distribution in distributions()}
     return sorted(name for name in names if re.match(rf"{begins}($|[-_])", name, re.IGNORECASE))
-
-
-def _load_problem(library: Path) -> str | None:
-    """Why it cannot be loaded: mostly a CUDA library that is missing, which ONNX Runtime itself only logs."""
-    try:
-        import onnxruntime
-
-        if hasattr(onnxruntime, "preload_dlls"):
-            # Finds those that pip has installed beside it.
-            onnxruntime.preload_dlls()
-        ctypes.CDLL(str(library))
-    except Exception as error:
-        return " ".join(str(error).split())
-    return None

@@ -19,6 +19,7 @@ from whycam.libraries import ONNXRUNTIME, OPENCV, install_line
 
 _KIT = "/opt/whycam/"
 """Where the device kit installs."""
+_THROUGH_CPU = "frames and features go through the CPU's memory"
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
@@ -140,6 +141,26 @@ def tensorrt(installation: Installation) -> Iterator[Finding]:
     else:
         # A camera that asks for it has failed at ONNX Runtime.
         yield ok("software.tensorrt", f"{told}; this ONNX Runtime does without", version=version, provider=False)
+
+
+def kernels(installation: Installation) -> Iterator[Finding]:
+    """Whether frames and features can stay in the GPU's memory, where ONNX Runtime can use a GPU."""
+    try:
+        if gpu_of(installation) is None or _CUDA not in installation.library("onnxruntime")["providers"]:
+            return
+        found = installation.library("kernels")
+    except NoAnswerError as error:
+        if installation.loads("onnxruntime"):
+            why = f"the process that compiles them {error}: {_THROUGH_CPU}"
+            yield warning("software.kernels", why, 'python3 -c "import whycam.cuda.cuda_device as c; c.gpu()"')
+        return
+    if found["problem"] is None:
+        yield ok("software.kernels", "compiled by nvcc and loaded: frames and features stay in the GPU's memory")
+        return
+    fix = found["fix"]
+    if fix is not None and fix.startswith("pip "):
+        fix = _pip(*fix.split()[1:])
+    yield warning("software.kernels", f"{found['problem']}: {_THROUGH_CPU}", fix or "nvidia-smi")
 
 
 def opencv(installation: Installation) -> Iterator[Finding]:

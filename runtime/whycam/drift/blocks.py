@@ -67,10 +67,10 @@ class BlockMeans:
                 self.cut()
         if self._count == 0:
             self._start = sample.time
-        look = look_of(sample.image)
+        look = look_of(np.asarray(sample.image))
         self._look = Look(self._look.tones + look.tones, self._look.edges + look.edges) if self._count else look
         self._lean += lean_of(scores, self._manifest)
-        self._features += sample.features
+        self._features += np.asarray(sample.features)
         self._count += 1
         self._computed += last is None or sample.features is not last.features
         # A sample stands for the interval after it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from whycam.cuda.array import Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,13 @@ class Explanation:
     """What the window was seen against: `usual`, what the camera usually shows, or `none`."""
     explained: tuple[int, ...]
     """The frames that have heat maps, in the window's order."""
-    frames: NDArray[np.uint8]
-    """[T, H, W, 3] BGR, the window's frames at the model's size."""
+    pictures: Sequence[Picture]
+    """T of [H, W, 3] BGR, the window's frames at the model's size, where they lie."""
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """[T, H, W, 3] BGR, the window's frames at the model's size, on the host."""
+        return np.stack([np.asarray(picture) for picture in self.pictures])
 
     @property
     def order(self) -> list[int]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whycam.cuda.array import Values
 from whycam.errors import InputError
 
 if TYPE_CHECKING:
     from whycam.detect.ring import Snapshot
 
 Array = NDArray[np.float32]
-Run = Callable[[str, Mapping[str, NDArray[Any]]], Mapping[str, Array]]
+Run = Callable[[str, Mapping[str, Values]], Mapping[str, Array]]
 """Runs a graph of the bundle by its name: inputs by name in, outputs by name out."""
 
 _FRAMES_AT_ONCE = 8
@@ -60,20 +61,22 @@ class Inquiry:
     @property
     def resting_features(self) -> Array:
         """[F]: what a frame without anything would give: the camera's usual features, or nought."""
-        return np.zeros_like(self.features[0]) if self.usual is None else self.usual.features
+        return np.zeros_like(self.features[0]) if self.usual is None else np.asarray(self.usual.features)
 
     @cached_property
     def layers(self) -> tuple[Array, ...]:
         """The maps of each CAM layer, [n, C, h, w], as the CNN gave them."""
         count = len(self.window.samples[0].maps)
-        return tuple(np.stack([self.window.samples[t].maps[layer] for t in self.chosen]) for layer in range(count))
+        return tuple(
+            np.stack([np.asarray(self.window.samples[t].maps[layer]) for t in self.chosen]) for layer in range(count)
+        )
 
     @cached_property
     def maps(self) -> tuple[Array, ...]:
         """The maps of each CAM layer, [n, C, h, w], less the camera's usual ones where those are the reference."""
         if self.usual is None:
             return self.layers
-        return tuple(layer - usual for layer, usual in zip(self.layers, self.usual.maps, strict=True))
+        return tuple(layer - np.asarray(usual) for layer, usual in zip(self.layers, self.usual.maps, strict=True))
 
     @cached_property
     def map_gradients(self) -> tuple[Array, ...]:
@@ -81,10 +84,30 @@ class Inquiry:
         given = {"maps": self.layers[0], "feature_gradient": self.feature_gradient[list(self.chosen)]}
         return tuple(self._run("maps_vjp", given).values())
 
+    def cams(self, name: str, cam: Callable[[Array, Array], Array]) -> list[Array]:
+        """[n, h, w] of each CAM layer: what the method `name` makes of the layer's maps and gradient, by `cam`."""
+        return [cam(maps, gradient) for maps, gradient in zip(self.maps, self.map_gradients, strict=True)]
+
+    def gradient_times_input(self) -> Array:
+        """[T], of the target at the features, summed over each frame's; the input is what differs from rest."""
+        summed: Array = ((self.features - self.resting_features) * self.feature_gradient).sum(axis=1)
+        return summed
+
+    def windows_of_one(self, *, keep: bool) -> Values:
+        """[T + 1, T, F]: in window t, frame t alone is at rest, or with `keep`, all others are.
+
+        The last one is whole, or with `keep`, nothing but rest.
+        """
+        count = len(self.features)
+        rest, rows = self.resting_features, np.arange(count)
+        windows = np.tile(rest if keep else self.features, (count + 1, count if keep else 1, 1))
+        windows[rows, rows] = self.features if keep else rest
+        return windows
+
     @cached_property
     def images(self) -> NDArray[np.uint8]:
         """[n, H, W, 3] BGR, at the model's size."""
-        return np.stack([self.window.samples[t].image for t in self.chosen])
+        return np.stack([np.asarray(self.window.samples[t].image) for t in self.chosen])
 
     @cached_property
     def pixel_gradient(self) -> Array:
@@ -126,7 +149,7 @@ class Inquiry:
         """The target of the window as it is."""
         return float(self.scores(self.features[np.newaxis])[0])
 
-    def scores(self, windows: Array) -> Array:
+    def scores(self, windows: Values) -> Array:
         """The target f32 [B] of windows of features f32 [B, T, F]."""
         logits = self._run("head", {"window": windows})["logits"]
         return logits @ self.target

@@ -51,10 +51,8 @@ class TimeMethod(Way):
     shares: Callable[[Inquiry], NDArray[np.float32]] = time.relevance
 
 
-def _weighed(cam: Callable[[Maps, Maps], Maps]) -> Callable[[Inquiry], Maps]:
-    return lambda ask: cams.fuse(
-        [cam(maps, gradient) for maps, gradient in zip(ask.maps, ask.map_gradients, strict=True)]
-    )
+def _weighed(name: str, cam: Callable[[Maps, Maps], Maps]) -> Callable[[Inquiry], Maps]:
+    return lambda ask: cams.fuse(ask.cams(name, cam))
 
 
 def _unweighed(cam: Callable[[Maps], Maps]) -> Callable[[Inquiry], Maps]:
@@ -90,31 +88,31 @@ METHODS: dict[str, Method] = {
     "grad-cam": Method(
         "which maps raise the target, wherever they are active",
         paper="Selvaraju et al. 2017",
-        heatmaps=_weighed(cams.grad_cam),
+        heatmaps=_weighed("grad-cam", cams.grad_cam),
         **_CAMS,
     ),
     "grad-cam++": Method(
         "the same, with several things of one kind in the frame",
         paper="Chattopadhay et al. 2018",
-        heatmaps=_weighed(cams.grad_cam_plus_plus),
+        heatmaps=_weighed("grad-cam++", cams.grad_cam_plus_plus),
         **_CAMS,
     ),
     "hirescam": Method(
         "which places raise or lower the target, on balance",
         paper="Draelos and Carin 2020",
-        heatmaps=_weighed(cams.hirescam),
+        heatmaps=_weighed("hirescam", cams.hirescam),
         **_CAMS,
     ),
     "layercam": Method(
         "which places raise the target",
         paper="Jiang et al. 2021",
-        heatmaps=_weighed(cams.layercam),
+        heatmaps=_weighed("layercam", cams.layercam),
         **_CAMS,
     ),
     "xgrad-cam": Method(
         "which maps raise the target, weighed by how active they are",
         paper="Fu et al. 2020",
-        heatmaps=_weighed(cams.xgrad_cam),
+        heatmaps=_weighed("xgrad-cam", cams.xgrad_cam),
         **_CAMS,
     ),
     "eigen-cam": Method(

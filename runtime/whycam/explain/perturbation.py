@@ -74,7 +74,7 @@ def rise(ask: Inquiry) -> Maps:
 
 def _resting(ask: Inquiry) -> Maps:
     """What takes the place of hidden maps, [C, h, w]."""
-    return np.zeros_like(ask.layers[0][0]) if ask.usual is None else ask.usual.maps[0]
+    return np.zeros_like(ask.layers[0][0]) if ask.usual is None else np.asarray(ask.usual.maps[0])
 
 
 def _boxes(height: int, width: int) -> list[tuple[slice, slice]]:

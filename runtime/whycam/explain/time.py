@@ -16,26 +16,18 @@ Shares = NDArray[np.float32]
 def relevance(ask: Inquiry) -> Shares:
     """Gradient times input (Shrikumar et al. 2017) at the features, summed over each frame's; the input is what differs
     from the camera's usual features, where those are the reference."""
-    return shares(((ask.features - ask.resting_features) * ask.feature_gradient).sum(axis=1))
+    return shares(ask.gradient_times_input())
 
 
 def leave_one_out(ask: Inquiry) -> Shares:
     """How far the target falls without each frame (Robnik-Sikonja and Kononenko 2008), exactly, in one run."""
-    count = len(ask.features)
-    windows = np.tile(ask.features, (count + 1, 1, 1))
-    frames = np.arange(count)
-    windows[frames, frames] = ask.resting_features
-    targets = ask.scores(windows)
+    targets = ask.scores(ask.windows_of_one(keep=False))
     return shares(targets[-1] - targets[:-1])
 
 
 def keep_one(ask: Inquiry) -> Shares:
     """How far each frame alone lifts the target above that of a window without any, exactly, in one run."""
-    count = len(ask.features)
-    windows = np.tile(ask.resting_features, (count + 1, count, 1))
-    frames = np.arange(count)
-    windows[frames, frames] = ask.features
-    targets = ask.scores(windows)
+    targets = ask.scores(ask.windows_of_one(keep=True))
     return shares(targets[:-1] - targets[-1])
 
 

@@ -174,7 +174,9 @@ class StatePayload(Payload):
     bundle: str = Field(description="The model's name.")
     version: str = Field(description="The model's version.")
     precision: str = Field(description="fp32, fp16 or int8.")
-    providers: list[str] = Field(description="What runs the model, in order of preference.")
+    providers: list[str] = Field(
+        description="Execution providers that may run the model, the one it was opened on first."
+    )
     runs_on: dict[str, Share] = Field(
         default_factory=dict,
         description="By execution provider: the share of the CNN's time that it really takes, as a profile told when "

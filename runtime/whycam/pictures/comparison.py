@@ -42,7 +42,8 @@ def draw_comparison(
 
     first = explanations[0]
     columns = sorted(first.order[:_MOST_COLUMNS])
-    pictures = {index: small(first.frames[index] if frames is None else frames[index]) for index in columns}
+    whole = first.frames if frames is None else frames
+    pictures = {index: small(whole[index]) for index in columns}
     aspect = pictures[columns[0]].shape[0] / pictures[columns[0]].shape[1]
     cell = min(max(_CELL, _ROOM / len(columns)), _LARGEST_CELL)
     width = _LABELS + len(columns) * cell + 0.2

@@ -30,7 +30,7 @@ def draw_feature_maps(window: Snapshot, index: int, explanation: Explanation, pa
         from matplotlib.figure import Figure
 
     sample = window.samples[index]
-    maps = sample.maps[0]
+    maps = np.asarray(sample.maps[0])
     strongest = np.argsort(-maps.mean(axis=(1, 2)), kind="stable")[:_MOST]
     rows = math.ceil((len(strongest) + 1) / _COLUMNS)
     aspect = sample.image.shape[0] / sample.image.shape[1]
@@ -51,7 +51,7 @@ def draw_feature_maps(window: Snapshot, index: int, explanation: Explanation, pa
         axes = figure.add_subplot(grid[place // _COLUMNS, place % _COLUMNS])
         axes.set_axis_off()
         if place == 0:
-            axes.imshow(sample.image[..., ::-1], interpolation="lanczos")
+            axes.imshow(np.asarray(sample.image)[..., ::-1], interpolation="lanczos")
             axes.set_title("frame", fontsize=7.5, color=INK, pad=2.5)
             continue
         channel = int(strongest[place - 1])

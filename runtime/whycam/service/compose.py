@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
+import numpy as np
 from uuid6 import uuid7
 
 from whycam.alerts.episodes import AlertEvent, Episode
@@ -277,7 +278,7 @@ def picture_of(lane: Lane, made: Explanation, index: int | None = None) -> bytes
         import cv2
     index = made.order[0] if index is None else index
     picture = lane.footage.at(float(made.times[index]))
-    frame = made.frames[index] if picture is None else picture
+    frame = np.asarray(made.pictures[index]) if picture is None else picture
     peak = float(made.heatmaps.max())
     shown = overlay(frame, made.heatmaps[index], peak if peak > 0 else None)
     done, jpeg = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])

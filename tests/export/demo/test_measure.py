@@ -37,7 +37,7 @@ def explanation(rows_and_columns: list[tuple[int, int] | None], times: list[floa
         reference="none",
         explained=tuple(range(len(heatmaps))),
         versus="normal",
-        frames=np.zeros((count, 8, 8, 3), np.uint8),
+        pictures=[np.zeros((8, 8, 3), np.uint8)] * count,
     )
 
 

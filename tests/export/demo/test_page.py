@@ -82,7 +82,7 @@ def watched(folder: Path, name: str, label: str, onset: float, points: bool = Tr
             counter=False,
             reference="none",
             explained=tuple(range(len(heatmaps))),
-            frames=frames,
+            pictures=list(frames),
         )
         reasons.append(Reason(why, 0.9, True, (why,) * len(OTHER_WAYS)))
         (place / "why.png").touch()

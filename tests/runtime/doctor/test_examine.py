@@ -154,7 +154,7 @@ def test_what_a_library_prints_is_no_answer(a_probe: Any) -> None:
 
 
 def test_every_probe_is_known_by_its_name() -> None:
-    assert set(probe.PROBES) == {"numpy", "onnxruntime", "opencv", "cameras", "models", "write"}
+    assert set(probe.PROBES) == {"numpy", "onnxruntime", "kernels", "opencv", "cameras", "models", "write"}
 
 
 FINDINGS = (

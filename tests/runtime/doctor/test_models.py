@@ -172,6 +172,7 @@ def test_all_cameras_together_must_leave_time(share: float, status: Status) -> N
             "fp32 on TensorRT computes what it did where it was made$",
         ),
         (None, "CPUExecutionProvider", Status.OK, "fp32 on CPU computes what it did where it was made$"),
+        ((), "CPUExecutionProvider", Status.OK, "fp32 on CPU computes what it did where it was made$"),
     ],
 )
 def test_what_runs_elsewhere_than_asked_is_a_warning(

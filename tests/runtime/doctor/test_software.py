@@ -182,6 +182,56 @@ def test_tensorrt_is_told_by_its_version(number: str, dotted: str, registry_whee
     assert finding.found == f"version {dotted}, and ONNX Runtime has it"
 
 
+def test_kernels_are_of_interest_where_onnx_runtime_can_use_a_gpu(registry_wheel: Path, tmp_path: Path) -> None:
+    compiled = {"problem": None, "fix": None}
+
+    without = Installation(Machine(tmp_path), None)
+    without.once("onnxruntime", lambda: runtime(registry_wheel))
+    assert list(software.kernels(without)) == []
+    assert list(software.kernels(recorded("orin-nano-jetpack-6.2", onnxruntime=runtime()))) == []
+    jetson = recorded("orin-nano-jetpack-6.2", onnxruntime=runtime(registry_wheel), kernels=compiled)
+    assert only(software.kernels(jetson)).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("problem", "fix", "told"),
+    [
+        ("PyCUDA is not installed", 'pip install "whycam[cuda]"', ' install "whycam[cuda]"'),
+        (
+            "CUDA's compiler nvcc is not installed",
+            "sudo apt-get install -y g++ cuda-nvcc-12-6",
+            "sudo apt-get install -y g++ cuda-nvcc-12-6",
+        ),
+        ("CUDA has no GPU here (no device)", None, "nvidia-smi"),
+    ],
+)
+def test_what_keeps_frames_from_the_gpu_is_a_warning_that_says_what_to_install(
+    problem: str, fix: str | None, told: str, registry_wheel: Path
+) -> None:
+    kernels = {"problem": problem, "fix": fix}
+    finding = only(
+        software.kernels(recorded("orin-nano-jetpack-6.2", onnxruntime=runtime(registry_wheel), kernels=kernels))
+    )
+
+    assert finding.status is Status.WARNING
+    assert finding.found == f"{problem}: frames and features go through the CPU's memory"
+    assert str(finding.fix).endswith(told)
+
+
+def test_a_compiler_that_crashes_is_a_warning(registry_wheel: Path) -> None:
+    jetson = recorded("orin-nano-jetpack-6.2", onnxruntime=runtime(registry_wheel))
+
+    def crashes() -> Any:
+        raise NoAnswerError("crashes (SIGSEGV)")
+
+    with pytest.raises(NoAnswerError):
+        jetson.once("kernels", crashes)
+    finding = only(software.kernels(jetson))
+
+    assert finding.status is Status.WARNING
+    assert "crashes (SIGSEGV)" in finding.found
+
+
 def test_the_libraries_of_this_machine_are_asked_in_processes_of_their_own() -> None:
     here = Installation(Machine(), None)
 
@@ -193,3 +243,5 @@ def test_the_libraries_of_this_machine_are_asked_in_processes_of_their_own() -> 
     assert only(software.opencv(here)).facts["version"] == cv2.__version__
     assert only(software.numpy(here)).facts["version"] == np.__version__
     assert only(software.python(here)).status is Status.OK
+    # Where there is no GPU nobody asks for it, but the process answers.
+    assert here.library("kernels").keys() == {"problem", "fix"}

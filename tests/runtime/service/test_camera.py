@@ -57,10 +57,10 @@ class Source:
         self.asked += 1
         return self.asked % self.every == 0
 
-    def see(self, image: np.ndarray) -> np.ndarray:
+    def see(self, frame: Frame) -> np.ndarray:
         """A corner, in place of what a model would see."""
         self.seen_by.append(threading.current_thread().name)
-        return image[:4, :4]
+        return frame.image[:4, :4]
 
     def hang(self) -> None:
         """A read that does not return."""

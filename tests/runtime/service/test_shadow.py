@@ -97,7 +97,7 @@ class Stage:
 
     def score(self, frame: Frame) -> None:
         """Score a frame, as the scoring thread does."""
-        shot = Shot(frame, self.lane._judge.see(frame.image))
+        shot = Shot(frame, self.lane._judge.see(frame))
         self.lane.camera.take = lambda: shot  # type: ignore[method-assign]  # no camera is connected
         turn = self.lane.take()
         assert turn is not None
@@ -143,7 +143,7 @@ def cnn_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     run = sessions.Graph.__call__
 
     def counted(graph: sessions.Graph, inputs: dict[str, Any]) -> Any:
-        if "features" in graph._outputs and "frames" in inputs:
+        if "features" in graph.spec.outputs and "frames" in inputs:
             runs.append(len(inputs["frames"]))
         return run(graph, inputs)
 
