@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; each does `make setup` first when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos soak fuzz vm-test arm64-test wheels kit lock clean
+.PHONY: help setup demo test check bench gpu-check chaos soak fuzz vm-test arm64-test wheels kit lock clean
 
 READY := .venv/.ready
 PYPROJECTS := pyproject.toml runtime/pyproject.toml export/pyproject.toml calibration/pyproject.toml
@@ -28,6 +28,9 @@ bench: $(READY)  ## All speeds that are claimed, against Keras, ONNX Runtime, Op
 	@.uv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --no-deps -r bench/requirements.lock || \
 	  echo "OpenVINO and LiteRT cannot be installed here: the run goes on without them"
 	@.venv/bin/python -m bench $(BENCH)
+
+gpu-check: $(READY)  ## On a machine with an NVIDIA GPU: the tests that need one, then bench/gpu. GPU=--quick
+	@scripts/gpu-check $(GPU)
 
 chaos: $(READY)  ## Inject faults into the running service, count what its subscribers lose: nothing. CHAOS="--only broker"
 	@.venv/bin/python -m tests.chaos $(CHAOS)

@@ -46,10 +46,10 @@ class Limits:
         for size in MATRICES:
             left, right = (random.standard_normal((size, size)).astype(np.float32) for _ in range(2))
             self._add(f"fp32 numpy product {size}", 2 * size**3, lambda left=left, right=right: left @ right)
-            self._add(f"fp32 MatMul {size}", 2 * size**3, _runner(_matmul(right), left))
+            self._add(f"fp32 MatMul {size}", 2 * size**3, _runner(matmul(right), left))
             bytes_ = random.integers(0, 256, (size, size), dtype=np.uint8)
             weights = random.integers(-64, 64, (size, size), dtype=np.int8)
-            self._add(f"int8 MatMulInteger {size}", 2 * size**3, _runner(_matmul_integer(weights), bytes_))
+            self._add(f"int8 MatMulInteger {size}", 2 * size**3, _runner(matmul_integer(weights), bytes_))
         for channels, side in PICTURES:
             work = 2.0 * channels * channels * 9 * side * side * IN_A_ROW
             picture = random.standard_normal((1, channels, side, side)).astype(np.float32)
@@ -123,18 +123,22 @@ def _runner(model: onnx.ModelProto, value: Any) -> Callable[[], Any]:
     return lambda: session.run(None, {"x": value})
 
 
-def _matmul(right: Any) -> onnx.ModelProto:
+def matmul(right: Any) -> onnx.ModelProto:
+    """The product of a matrix `x` and this one, float32 or float16."""
+    from onnx import helper
+
+    kind = helper.np_dtype_to_tensor_dtype(right.dtype)
+    return _graph([helper.make_node("MatMul", ["x", "w"], ["y"])], kind, kind, {"w": right})
+
+
+def matmul_integer(right: Any, zero: int = 128) -> onnx.ModelProto:
+    """The product, int32, of a matrix `x` and this one, int8; `x` is uint8 around `zero`, int8 where that is 0."""
     from onnx import TensorProto, helper
 
-    return _graph([helper.make_node("MatMul", ["x", "w"], ["y"])], TensorProto.FLOAT, TensorProto.FLOAT, {"w": right})
-
-
-def _matmul_integer(right: Any) -> onnx.ModelProto:
-    from onnx import TensorProto, helper
-
-    constants = {"w": right, "zero": np.array(128, np.uint8), "zero_w": np.array(0, np.int8)}
+    kind = np.uint8 if zero else np.int8
+    constants = {"w": right, "zero": np.array(zero, kind), "zero_w": np.array(0, np.int8)}
     node = helper.make_node("MatMulInteger", ["x", "w", "zero", "zero_w"], ["y"])
-    return _graph([node], TensorProto.UINT8, TensorProto.INT32, constants)
+    return _graph([node], helper.np_dtype_to_tensor_dtype(np.dtype(kind)), TensorProto.INT32, constants)
 
 
 def _conv(channels: int) -> onnx.ModelProto:

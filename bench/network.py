@@ -116,6 +116,20 @@ def add_int8(bundle: Bundle, images: NDArray[np.uint8]) -> None:
     revise(bundle, written, precisions={**bundle.manifest.precisions, **files}, steps=steps)
 
 
+def add_fp16(bundle: Bundle, images: NDArray[np.uint8]) -> None:
+    """Give `bundle` an extractor in half precision; what half precision does not hold on `images` stays in float32."""
+    from whycam.bundle import revise
+    from whycam_calibration.precision.fp16 import halve, unsafe_nodes
+    from whycam_calibration.precision.network import read_network
+    from whycam_calibration.precision.ranges import collect_ranges
+
+    plain = read_network(bundle)
+    ranges = collect_ranges(plain, images, "minmax", lambda *_: None)
+    content = halve(plain, unsafe_nodes(plain, ranges))
+    file = "features.fp16.onnx"
+    revise(bundle, {file: content}, precisions={**bundle.manifest.precisions, "fp16": file})
+
+
 def preprocess(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Frames uint8 [..., 3] BGR as Keras's network takes them, without what `whycam_export` would import."""
     return frames.astype(np.float32) - np.asarray(CAFFE_MEAN, dtype=np.float32)

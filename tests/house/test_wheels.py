@@ -24,6 +24,10 @@ def test_a_wheel_holds_its_typed_package_and_its_licence_and_nothing_else(
     assert {name.split("/")[0] for name in names} == {package, f"{package}-0.1.0.dist-info"}
 
 
+def test_the_runtime_has_its_cuda_kernels(wheels: dict[str, Path]) -> None:
+    assert "whycam/cuda/kernels.cu" in zipfile.ZipFile(wheels["runtime"]).namelist()
+
+
 @pytest.mark.parametrize("distribution", PACKAGES)
 def test_onnx_runtime_and_opencv_come_by_extra_only(wheels: dict[str, Path], distribution: str) -> None:
     unconditional = required(wheels[distribution], extra=None)
