@@ -84,6 +84,7 @@ class DeviceInquiry(Inquiry):
 
     @cached_property
     def _map_gradients(self) -> tuple[DeviceArray, ...]:
+        # Imported here: the detector's package imports this module.
         from whycam.detect.graphs import numbered
 
         into = {numbered("map_gradient", index): layer.like() for index, layer in enumerate(self._layers)}
